@@ -1,0 +1,121 @@
+//! What a shop is made of, in one table: the three servers everything stands on and the services.
+//!
+//! Adding a service to the shop means adding its name and port here; its database, its user on the
+//! broker, its address in the env file, its log and its process all follow from the name.
+
+use std::fmt;
+
+/// One kind of process in the shop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part {
+    /// Name of the process, its log and its pid file; for a service also of its program.
+    pub name: &'static str,
+    /// The port it listens on unless told otherwise.
+    pub port: u16,
+    /// The environment variable that tells it otherwise.
+    pub port_variable: &'static str,
+}
+
+pub const NATS: Part = Part { name: "nats", port: 4222, port_variable: "NATS_PORT" };
+pub const POSTGRES: Part = Part { name: "postgres", port: 5432, port_variable: "POSTGRES_PORT" };
+pub const MAILBOX: Part = Part { name: "mailbox", port: 1025, port_variable: "SMTP_PORT" };
+
+/// Started before the services and stopped after them, in the opposite order.
+pub const SERVERS: [Part; 3] = [NATS, POSTGRES, MAILBOX];
+
+/// The services, all started at once. 8082 is kept for a control room.
+pub const SERVICES: [Part; 8] = [
+    Part { name: "card-processor", port: 8090, port_variable: "CARD_PROCESSOR_PORT" },
+    Part { name: "order-api", port: 8080, port_variable: "ORDER_API_PORT" },
+    Part { name: "kitchen-display", port: 8081, port_variable: "KITCHEN_DISPLAY_PORT" },
+    Part { name: "payment", port: 8083, port_variable: "PAYMENT_PORT" },
+    Part { name: "inventory", port: 8084, port_variable: "INVENTORY_PORT" },
+    Part { name: "email", port: 8085, port_variable: "EMAIL_PORT" },
+    Part { name: "loyalty", port: 8086, port_variable: "LOYALTY_PORT" },
+    Part { name: "analytics", port: 8087, port_variable: "ANALYTICS_PORT" },
+];
+
+/// The service whose API serves the others as their payment company.
+pub const CARD_PROCESSOR: Part = SERVICES[0];
+
+impl Part {
+    /// Name of the service's database and of the role that owns it.
+    pub fn database(&self) -> String {
+        self.name.replace('-', "_")
+    }
+
+    /// Beginning of the service's variables in the env file: `ORDER_API`.
+    pub fn variable(&self) -> String {
+        self.database().to_uppercase()
+    }
+}
+
+/// One process of a part. The first is called like the part, the others `payment-2`, `payment-3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instance {
+    pub part: Part,
+    pub number: u32,
+}
+
+impl Instance {
+    pub const fn first(part: Part) -> Self {
+        Self { part, number: 1 }
+    }
+
+    /// Finds the instance of a name, for example of a pid file.
+    pub fn parse(name: &str) -> Option<Self> {
+        let (part, number) = match name.rsplit_once('-') {
+            Some((part, number)) if number.bytes().all(|b| b.is_ascii_digit()) => {
+                (part, number.parse().ok()?)
+            }
+            _ => (name, 1),
+        };
+        let part = SERVERS.iter().chain(&SERVICES).find(|known| known.name == part)?;
+        let instance = Self { part: *part, number };
+        (instance.to_string() == name).then_some(instance)
+    }
+
+    pub fn is_server(&self) -> bool {
+        SERVERS.contains(&self.part)
+    }
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.number {
+            1 => f.pad(self.part.name),
+            number => f.pad(&format!("{}-{number}", self.part.name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_instance_is_found_again_by_its_name() {
+        for part in SERVERS.iter().chain(&SERVICES) {
+            for number in [1, 2, 17] {
+                let instance = Instance { part: *part, number };
+                assert_eq!(Instance::parse(&instance.to_string()), Some(instance));
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_nobodys_finds_no_instance() {
+        for name in ["", "pay", "payment-", "payment-1", "payment-0x", "payment-02", "supervisor", "-2"] {
+            assert_eq!(Instance::parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_two_parts_want_the_same_port() {
+        let mut ports: Vec<_> = SERVERS.iter().chain(&SERVICES).map(|part| part.port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), SERVERS.len() + SERVICES.len());
+    }
+}

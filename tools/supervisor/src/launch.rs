@@ -1,0 +1,151 @@
+//! How each kind of process is started and asked whether it is ready.
+
+use std::env;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+use tokio::process::Command;
+
+use crate::catalogue::{Instance, MAILBOX, NATS, POSTGRES, SERVICES};
+use crate::env_file::Addresses;
+use crate::place::Place;
+use crate::ports::Ports;
+use crate::process::Process;
+use crate::readiness::Probe;
+use crate::secrets::Secrets;
+use crate::{databases, nats_config};
+
+/// Where the servers' programs are (see `scripts/lib/get-servers`).
+#[derive(Debug)]
+pub struct Servers {
+    nats: PathBuf,
+    postgres: PathBuf,
+    mail: PathBuf,
+}
+
+impl Servers {
+    /// From the environment that `scripts/up` prepared, else by running the same script.
+    pub async fn find(place: &Place) -> Result<Self> {
+        let from_env = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let (Some(nats), Some(postgres), Some(mail)) =
+            (from_env("NATS_SERVER"), from_env("POSTGRES_BIN"), from_env("MAIL_SERVER"))
+        {
+            return Ok(Self { nats, postgres, mail });
+        }
+        let script = r#"set -e; found=$("$0"); eval "$found"; printf '%s\n' "$NATS_SERVER" "$POSTGRES_BIN" "$MAIL_SERVER""#;
+        let get_servers = place.project.join("scripts/lib/get-servers");
+        let output = Command::new("bash")
+            .args(["-c", script])
+            .arg(&get_servers)
+            .stderr(std::process::Stdio::inherit())
+            .output()
+            .await
+            .context("cannot run bash")?;
+        let found = String::from_utf8_lossy(&output.stdout);
+        match *found.lines().collect::<Vec<_>>() {
+            [nats, postgres, mail] if output.status.success() => {
+                Ok(Self { nats: nats.into(), postgres: postgres.into(), mail: mail.into() })
+            }
+            _ => bail!("{} could not get the servers (see above)", get_servers.display()),
+        }
+    }
+}
+
+/// Everything needed to start any process of the shop.
+pub struct Launcher {
+    pub place: Place,
+    pub secrets: Secrets,
+    pub ports: Mutex<Ports>,
+    pub bind: IpAddr,
+    pub staff_token: String,
+    pub servers: Servers,
+    pub http: reqwest::Client,
+}
+
+impl Launcher {
+    /// Fails if a service's program is not there.
+    pub fn check_programs(place: &Place) -> Result<()> {
+        let missing: Vec<_> =
+            SERVICES.iter().map(|s| s.name).filter(|name| !place.programs.join(name).is_file()).collect();
+        if !missing.is_empty() {
+            bail!(
+                "no program for {} in {}: build them with `cargo build --release --bins`, or set COFFEE_SHOP_BIN",
+                missing.join(", "),
+                place.programs.display()
+            );
+        }
+        Ok(())
+    }
+
+    pub fn port(&self, instance: &Instance) -> u16 {
+        self.ports.lock().expect("no thread panics with the ports in hand").of(instance)
+    }
+
+    /// The addresses as they are now.
+    pub fn with_addresses<T>(&self, use_them: impl FnOnce(&Addresses<'_>) -> T) -> T {
+        let ports = self.ports.lock().expect("no thread panics with the ports in hand");
+        use_them(&Addresses {
+            ports: &ports,
+            secrets: &self.secrets,
+            bind: self.bind,
+            staff_token: &self.staff_token,
+        })
+    }
+
+    pub fn start(&self, instance: &Instance) -> Result<Process> {
+        let command = match instance.part {
+            NATS => self.nats(instance)?,
+            POSTGRES => self.postgres(instance),
+            MAILBOX => self.mailbox(instance),
+            _ => self.service(instance),
+        };
+        Process::start(command, &self.place.log(instance))
+    }
+
+    pub fn probe(&self, instance: &Instance) -> Probe<'_> {
+        let port = self.port(instance);
+        match instance.part {
+            NATS => Probe::Greeting { port, starts_with: "INFO " },
+            POSTGRES => Probe::Postgres { port, secrets: &self.secrets },
+            MAILBOX => Probe::Greeting { port, starts_with: "220 " },
+            _ => {
+                let url = self.with_addresses(|addresses| addresses.http(instance));
+                Probe::Http { client: &self.http, url: format!("{url}/health/ready") }
+            }
+        }
+    }
+
+    fn nats(&self, instance: &Instance) -> Result<Command> {
+        let config = nats_config::write(&self.place, self.port(instance), &self.secrets)?;
+        let mut command = Command::new(&self.servers.nats);
+        command.arg("--config").arg(config);
+        Ok(command)
+    }
+
+    fn postgres(&self, instance: &Instance) -> Command {
+        let mut command = Command::new(self.place.project.join("scripts/lib/postgres"));
+        command
+            .arg(self.place.data().join("postgres"))
+            .arg(self.port(instance).to_string())
+            .env("POSTGRES_BIN", &self.servers.postgres)
+            .env("SUPERUSER_PASSWORD", self.secrets.get(databases::SUPERUSER));
+        command
+    }
+
+    fn mailbox(&self, instance: &Instance) -> Command {
+        let mut command = Command::new(&self.servers.mail);
+        command
+            .args(["--nosetuid", "--class", "aiosmtpd.handlers.Mailbox"])
+            .arg(self.place.mail())
+            .args(["--listen", &format!("127.0.0.1:{}", self.port(instance))]);
+        command
+    }
+
+    fn service(&self, instance: &Instance) -> Command {
+        let mut command = Command::new(self.place.programs.join(instance.part.name));
+        command.envs(self.with_addresses(|addresses| addresses.of_service(instance, &self.place)));
+        command
+    }
+}

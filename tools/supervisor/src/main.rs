@@ -1,0 +1,96 @@
+//! Runs the coffee shop on one machine without containers: a real broker, a real database server, a
+//! mailbox, and every service as a process of its own.
+//!
+//! `scripts/up` and `scripts/down` are the usual way to call it.
+
+mod backoff;
+mod catalogue;
+mod databases;
+mod down;
+mod env_file;
+mod keeper;
+mod launch;
+mod lock;
+mod nats_config;
+mod place;
+mod port_holder;
+mod ports;
+mod process;
+mod readiness;
+mod run;
+mod scale;
+mod secrets;
+mod shop;
+mod status;
+mod tail;
+mod terminal;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::place::Place;
+use crate::run::Output;
+use crate::scale::Change;
+
+/// Opens and closes the coffee shop.
+///
+/// Environment: COFFEE_SHOP_RUN (where its state is, default .run), <SERVICE>_PORT such as ORDER_API_PORT,
+/// NATS_PORT, POSTGRES_PORT, SMTP_PORT, PORTS=free (use no default port), BIND_ADDRESS (for the services'
+/// HTTP, default 127.0.0.1), COFFEE_SHOP_BIN (folder of the services' programs), STAFF_TOKEN. Everything
+/// else in the environment, such as RUST_LOG, is handed on to the services.
+#[derive(Debug, Parser)]
+#[command(name = "supervisor", bin_name = "scripts")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Open the shop, or start what is missing in an open one.
+    Up {
+        /// Return when everything is ready, and leave it running in the background.
+        #[arg(short, long)]
+        detach: bool,
+        /// How many instances of a service to run, for example payment=3.
+        #[arg(long, value_name = "SERVICE=N")]
+        scale: Vec<Change>,
+    },
+    /// Close the shop and leave no process behind.
+    Down,
+    /// Be the supervisor of `up --detach`.
+    #[command(hide = true)]
+    Run {
+        #[arg(long)]
+        scale: Vec<Change>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let detached = matches!(arguments.command, Command::Run { .. });
+    if detached {
+        // A session of its own: closing the terminal must not close the shop.
+        let _ = rustix::process::setsid();
+    }
+    match carry_out(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn carry_out(command: Command) -> Result<()> {
+    let place = Place::from_env()?;
+    match command {
+        Command::Up { detach, scale } => up::up(place, &scale, detach).await,
+        Command::Down => down::down(&place).await,
+        Command::Run { scale } => run::run(place, &scale, Output::Background).await.map(|_| ()),
+    }
+}

@@ -1,0 +1,100 @@
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::shop::{SERVICES, Shop, is_running, text};
+
+#[test]
+fn an_open_shop_has_every_part_ready_and_says_where() {
+    let shop = Shop::new();
+    let said = shop.open(&[]);
+    assert!(said.contains("The shop is open") && said.contains("curl"), "{said}");
+
+    let env = shop.env();
+    let mode = fs::metadata(shop.run_folder().join("env")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    for name in
+        ["STAFF_TOKEN", "OPERATOR_NATS_URL", "OPERATOR_DATABASE_URL", "MAIL_DIR", "ORDER_API_DATABASE_URL"]
+    {
+        assert!(env.contains_key(name), "{name} in {env:?}");
+    }
+    for service in SERVICES {
+        let answer = shop.ask(service).unwrap_or_else(|| panic!("{service} does not answer"));
+        for name in ["INSTANCE", "DATABASE_URL", "NATS_URL", "CARD_PROCESSOR_URL", "SMTP_URL", "STAFF_TOKEN"]
+        {
+            assert!(answer.contains(&format!("{name:?}: ")), "{service} has no {name}");
+        }
+    }
+    for folder in ["cur", "new", "tmp"] {
+        assert!(shop.run_folder().join("mail").join(folder).is_dir());
+    }
+    assert_eq!(shop.pids().len(), SERVICES.len() + 3);
+}
+
+#[tokio::test]
+async fn a_service_owns_its_database_and_the_operator_only_reads_it() {
+    use sqlx::{Connection, PgConnection};
+    let shop = Shop::new();
+    shop.open(&[]);
+    let env = shop.env();
+    let payment = &env["PAYMENT_DATABASE_URL"];
+    let mut owner = PgConnection::connect(payment).await.unwrap();
+    sqlx::raw_sql("create table charges (id int); insert into charges values (7)")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+
+    let of_another = payment.replace("/payment", "/loyalty");
+    let refused = PgConnection::connect(&of_another).await.unwrap_err().to_string();
+    assert!(refused.contains("permission denied for database"), "{refused}");
+
+    let operators =
+        env["OPERATOR_DATABASE_URL"].replace("/postgres", "/payment").replacen("/payment:", "/postgres:", 1);
+    let mut operator = PgConnection::connect(&operators).await.unwrap();
+    let id: i32 = sqlx::query_scalar("select id from charges").fetch_one(&mut operator).await.unwrap();
+    assert_eq!(id, 7);
+    sqlx::raw_sql("set default_transaction_read_only = off").execute(&mut operator).await.unwrap();
+    let refused = sqlx::raw_sql("delete from charges").execute(&mut operator).await.unwrap_err().to_string();
+    assert!(refused.contains("permission denied"), "{refused}");
+}
+
+#[test]
+fn a_service_that_cannot_start_closes_the_shop_and_says_why() {
+    let shop = Shop::new();
+    shop.set_program("loyalty", "#!/bin/sh\necho the points are gone; exit 3\n");
+    let output = shop.command(&["up", "--detach"]).output().unwrap();
+    let said = text(&output);
+    assert!(!output.status.success(), "{said}");
+    for expected in ["loyalty died again and again (exit code 3)", "the points are gone", "logs/loyalty.log"]
+    {
+        assert!(said.contains(expected), "{expected} in {said}");
+    }
+    assert!(shop.pids().is_empty(), "{:?}", shop.pids());
+    assert!(!is_running(shop.supervisor()));
+}
+
+#[test]
+fn a_taken_port_that_was_asked_for_is_refused_before_anything_starts() {
+    let shop = Shop::new();
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port().to_string();
+    let output = shop.command(&["up", "--detach"]).env("ORDER_API_PORT", &port).output().unwrap();
+    let said = text(&output);
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains(&format!("ORDER_API_PORT={port}")) && said.contains("(pid "), "{said}");
+    assert!(shop.pids().is_empty() && !shop.run_folder().join("logs/nats.log").exists());
+}
+
+#[test]
+fn a_wish_that_makes_no_sense_is_refused() {
+    let shop = Shop::new();
+    for (arguments, expected) in [
+        (["up", "--scale", "paymant=2"], "no service \"paymant\""),
+        (["up", "--scale", "payment=many"], "must be 0 to 20"),
+    ] {
+        let output = shop.command(&arguments).output().unwrap();
+        assert!(!output.status.success() && text(&output).contains(expected), "{}", text(&output));
+    }
+    let output = shop.command(&["up"]).env("BIND_ADDRESS", "home").output().unwrap();
+    assert!(text(&output).contains("BIND_ADDRESS=home is not an IP address"), "{}", text(&output));
+}

@@ -1,0 +1,117 @@
+//! One transaction for many events, and what happens when it fails: the batch is split until the one bad
+//! event stands alone, so that good events never wait behind it.
+
+use std::panic::AssertUnwindSafe;
+use std::slice;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use futures::FutureExt;
+
+use crate::consumer::{Consumer, Reader};
+use crate::settle::{Hand, Trouble, panic_text};
+use crate::{Failure, Message, alone, inbox, partitions};
+
+impl<C: Consumer> Reader<C> {
+    /// Settles every message of the batch, one way or another.
+    pub(crate) async fn process(&self, batch: &[Hand<C::Message>]) {
+        let mut waiting = vec![batch];
+        while let Some(part) = waiting.pop() {
+            match self.transact(part, false).await {
+                Ok(()) => acknowledge(part).await,
+                Err(Trouble::LeaseLost) => return self.lose_lease(),
+                Err(Trouble::Stopping) => hand_back(part).await,
+                Err(trouble) if part.len() == 1 => self.fail_alone(&part[0], trouble).await,
+                // A hanging handler costs its whole timeout each time, so it is isolated in one step.
+                Err(Trouble::Stuck(_)) => waiting.extend(part.chunks(1).rev()),
+                Err(Trouble::Failed(_)) => {
+                    let (left, right) = part.split_at(part.len() / 2);
+                    waiting.push(right);
+                    waiting.push(left);
+                }
+            }
+        }
+    }
+
+    /// Handles messages that were delivered before, each on its own (see [`alone`]).
+    pub(crate) async fn process_suspects(&self, suspects: &[Hand<C::Message>]) {
+        if suspects.is_empty() {
+            return;
+        }
+        let ids: Vec<&str> = suspects.iter().map(|hand| hand.message.id()).collect();
+        let pool = &self.settler.runtime.pool;
+        let done = self.settler.patiently(|| async { Ok(inbox::processed(pool, C::SPEC.name, &ids).await?) });
+        let Ok(done) = done.await else { return hand_back(suspects).await };
+        for hand in suspects {
+            if done.contains(hand.message.id()) {
+                self.settler.runtime.counters.duplicates.fetch_add(1, Relaxed);
+                hand.delivery.ack().await;
+            } else if let Some(attempt) = self.settler.begin_attempt(hand).await {
+                match self.transact(slice::from_ref(hand), true).await {
+                    Ok(()) => hand.delivery.ack().await,
+                    Err(Trouble::LeaseLost) => return self.lose_lease(),
+                    Err(trouble) => self.settler.settle_failure(hand, trouble, attempt).await,
+                }
+            }
+        }
+    }
+
+    /// The first failure of an event that came in a batch: from now on its attempts are counted.
+    async fn fail_alone(&self, hand: &Hand<C::Message>, trouble: Trouble) {
+        if matches!(trouble, Trouble::Failed(Failure::Reject(_))) {
+            self.settler.settle_failure(hand, trouble, 1).await;
+        } else if let Some(attempt) = self.settler.begin_attempt(hand).await {
+            self.settler.settle_failure(hand, trouble, attempt).await;
+        }
+    }
+
+    async fn transact(&self, part: &[Hand<C::Message>], suspect: bool) -> Result<(), Trouble> {
+        self.settler.patiently(|| self.transact_once(part, suspect)).await
+    }
+
+    /// Claims, handles and commits. A commit whose answer is lost counts as failed; the claim tells the next
+    /// try what really happened.
+    async fn transact_once(&self, part: &[Hand<C::Message>], suspect: bool) -> Result<(), Trouble> {
+        let (runtime, name) = (&self.settler.runtime, C::SPEC.name);
+        let mut tx = runtime.pool.begin().await?;
+        if let Some(partition) = self.partition
+            && !partitions::holds(&mut tx, name, partition, &runtime.instance).await?
+        {
+            return Err(Trouble::LeaseLost);
+        }
+        let mut unclaimed =
+            inbox::claim(&mut tx, name, part.iter().map(|hand| hand.message.id()).collect()).await?;
+        let new: Vec<_> = part
+            .iter()
+            .filter(|hand| unclaimed.remove(hand.message.id()))
+            .map(|hand| hand.message.clone())
+            .collect();
+        if !new.is_empty() {
+            let limit = runtime.settings.handler_timeout;
+            let handling = AssertUnwindSafe(self.consumer.handle(&mut tx, &new)).catch_unwind();
+            match tokio::time::timeout(limit, handling).await {
+                Err(_) => return Err(Trouble::Stuck(format!("the handler did not end within {limit:?}"))),
+                Ok(Err(panic)) => return Err(Trouble::Stuck(format!("panicked: {}", panic_text(&*panic)))),
+                Ok(Ok(result)) => result.map_err(Trouble::Failed)?,
+            }
+        }
+        if suspect {
+            alone::clear(&mut tx, name, part[0].message.id()).await?;
+        }
+        tx.commit().await?;
+        runtime.committed(name, new.len(), part.len() - new.len());
+        Ok(())
+    }
+}
+
+async fn acknowledge<M>(part: &[Hand<M>]) {
+    for hand in part {
+        hand.delivery.ack().await;
+    }
+}
+
+async fn hand_back<M>(part: &[Hand<M>]) {
+    for hand in part {
+        hand.delivery.hand_back(Duration::ZERO).await;
+    }
+}

@@ -1,0 +1,188 @@
+//! Reads a durable consumer and hands its events, in batches, to a [`Consumer`]. Everything that is the same
+//! for every consumer lives here and in `batch.rs`: claims, transactions, retries, dead
+//! letters, leases, and stopping.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::PullConsumer;
+use events::topology::ConsumerSpec;
+use futures::{FutureExt, StreamExt};
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::delivery::{Delivery, keep_in_hand};
+use crate::instances::{self, Counters};
+use crate::settle::{Hand, Settler};
+use crate::streams::{self, SetupError};
+use crate::{Failure, Message, Received, Settings, partitions};
+
+/// What a service does with what it hears.
+pub trait Consumer: Send + Sync + 'static {
+    type Message: Message;
+
+    /// Its name and subjects. **The name is an identity**: renamed, it is a new consumer, which reads the
+    /// whole stream again with an empty inbox.
+    const SPEC: &'static ConsumerSpec;
+
+    /// Writes the effects of events that were never processed before, in stream order, through the open
+    /// transaction. It must not call anything outside. The runtime commits; an error undoes all of it.
+    fn handle(
+        &self,
+        tx: &mut PgConnection,
+        batch: &[Received<Self::Message>],
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// What every consumer of one service instance needs.
+pub struct Runtime {
+    pub jetstream: Context,
+    pub pool: PgPool,
+    pub settings: Settings,
+    /// Unique among the instances of the service.
+    pub instance: String,
+    /// Told after each commit, so that the relay need not wait for its next look.
+    pub outbox_written: Arc<Notify>,
+    pub counters: Counters,
+    pub stop: CancellationToken,
+}
+
+impl Runtime {
+    pub(crate) fn committed(&self, consumer: &'static str, handled: usize, duplicates: usize) {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.outbox_written.notify_one();
+        self.counters.handled.fetch_add(handled as u64, Relaxed);
+        self.counters.duplicates.fetch_add(duplicates as u64, Relaxed);
+        metrics::counter!("consumer_events_total", "consumer" => consumer).increment(handled as u64);
+        metrics::counter!("consumer_duplicates_total", "consumer" => consumer).increment(duplicates as u64);
+    }
+}
+
+/// Runs until `runtime.stop`. An error means that the broker's definitions contradict ours.
+pub async fn run<C: Consumer>(runtime: Arc<Runtime>, consumer: C) -> Result<(), SetupError> {
+    let consumer = Arc::new(consumer);
+    let heartbeat = tokio::spawn(instances::heartbeat(Arc::clone(&runtime), C::SPEC.name));
+    let result = if C::SPEC.partitioned {
+        partitions::read_my_share(Arc::clone(&runtime), consumer).await
+    } else {
+        let stop = runtime.stop.clone();
+        Reader::new(runtime, consumer, None, stop).run().await
+    };
+    let _ = heartbeat.await;
+    result
+}
+
+/// Reads one durable: the whole consumer, or one partition of it.
+pub struct Reader<C> {
+    pub(crate) settler: Settler,
+    pub(crate) consumer: Arc<C>,
+    pub(crate) partition: Option<u32>,
+    /// Set when another instance has taken the partition: what is in hand is its business now.
+    lost: AtomicBool,
+}
+
+impl<C: Consumer> Reader<C> {
+    pub(crate) fn new(
+        runtime: Arc<Runtime>,
+        consumer: Arc<C>,
+        partition: Option<u32>,
+        stop: CancellationToken,
+    ) -> Reader<C> {
+        let settler = Settler { runtime, spec: C::SPEC, stop };
+        Reader { settler, consumer, partition, lost: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn lose_lease(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+        self.settler.stop.cancel();
+    }
+
+    /// Reads until told to stop; after any trouble with the broker it starts over with a new pull.
+    pub(crate) async fn run(&self) -> Result<(), SetupError> {
+        let Settler { runtime, spec, stop } = &self.settler;
+        streams::until_stopped(stop, &runtime.settings, spec, || self.read()).await
+    }
+
+    async fn read(&self) -> Result<(), SetupError> {
+        let Settler { runtime, spec, stop } = &self.settler;
+        let mut durable =
+            streams::ensure_consumer(&runtime.jetstream, spec, self.partition, &runtime.settings).await?;
+        let suspects_up_to = match self.partition {
+            Some(_) => take_over(&mut durable).await?,
+            None => 0,
+        };
+        let batch = runtime.settings.batch;
+        let mut chunks = streams::pull(&durable, batch).await?.ready_chunks(batch);
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                chunk = chunks.next() => chunk.ok_or_else(|| SetupError::broker("the pull ended"))?,
+            };
+            let mut deliveries = Vec::with_capacity(chunk.len());
+            let mut interruption = None;
+            for message in chunk {
+                match message {
+                    Ok(raw) => deliveries.extend(Delivery::new(raw)),
+                    Err(error) => interruption = Some(SetupError::broker(error)),
+                }
+            }
+            self.settle(deliveries, suspects_up_to).await;
+            if let Some(error) = interruption {
+                return Err(error);
+            }
+        }
+        while !self.lost.load(Ordering::Relaxed)
+            && let Some(Some(chunk)) = chunks.next().now_or_never()
+        {
+            for delivery in chunk.into_iter().flatten().filter_map(Delivery::new) {
+                delivery.hand_back(Duration::ZERO).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sorts what came into new, suspicious and unreadable, and sees each of them settled.
+    async fn settle(&self, deliveries: Vec<Delivery>, suspects_up_to: u64) {
+        let (mut new, mut suspects, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        for delivery in deliveries {
+            match delivery.decode::<C::Message>() {
+                Err(reason) => unreadable.push((delivery, reason)),
+                Ok(message) if delivery.delivered > 1 || delivery.sequence <= suspects_up_to => {
+                    suspects.push(Hand { delivery, message });
+                }
+                Ok(message) => new.push(Hand { delivery, message }),
+            }
+        }
+        let in_hand = new.iter().chain(&suspects).map(|hand| &hand.delivery);
+        let in_hand = in_hand.chain(unreadable.iter().map(|(delivery, _)| delivery)).collect();
+        let work = async {
+            // Suspects are older: in a partition it is their turn first.
+            self.process_suspects(&suspects).await;
+            self.process(&new).await;
+            for (delivery, reason) in &unreadable {
+                self.settler.bury(delivery, None, reason, 1).await;
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            never = keep_in_hand(in_hand, self.settler.runtime.settings.ack_wait) => never,
+        }
+    }
+}
+
+/// A new reader of a partition starts where the last one's acknowledgements end, so that nothing later
+/// overtakes what that one still had in hand. Returns the last sequence it may have tried.
+async fn take_over(durable: &mut PullConsumer) -> Result<u64, SetupError> {
+    let info = durable.info().await.map_err(SetupError::broker)?;
+    if info.num_ack_pending == 0 {
+        return Ok(0);
+    }
+    let delivered = info.delivered.stream_sequence;
+    durable.reset(None).await.map_err(SetupError::broker)?;
+    Ok(delivered)
+}

@@ -1,0 +1,77 @@
+//! What a handler's error asks the runtime to do, and how it is told whether the trouble is the event's or
+//! the world's.
+
+use std::error::Error;
+
+type BoxError = Box<dyn Error + Send + Sync + 'static>;
+
+/// Why an event was not processed.
+#[derive(Debug)]
+pub enum Failure {
+    /// Try again later; bury it when the attempts are used up. This is what `?` makes of any error.
+    Retry(BoxError),
+    /// It will never work: bury it now, with this reason.
+    Reject(String),
+    /// Something outside is away, and the event is not to blame: wait for it, and count no attempt.
+    Unavailable(BoxError),
+}
+
+impl<E: Into<BoxError>> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        let error = error.into();
+        if is_away(&*error) { Failure::Unavailable(error) } else { Failure::Retry(error) }
+    }
+}
+
+/// Turns an error into a rejection: `parse(&event).reject()?`.
+pub trait Rejectable<T> {
+    fn reject(self) -> Result<T, Failure>;
+}
+
+impl<T, E: std::fmt::Display> Rejectable<T> for Result<T, E> {
+    fn reject(self) -> Result<T, Failure> {
+        self.map_err(|error| Failure::Reject(error.to_string()))
+    }
+}
+
+/// Whether the database, rather than the event, is the reason: lost connections, a server that starts or
+/// stops, no connection to be had, and conflicts that the next try resolves.
+fn is_away(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<sqlx::Error>() {
+            return match error {
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed => true,
+                sqlx::Error::Database(error) => error.code().is_some_and(|code| is_passing(&code)),
+                _ => false,
+            };
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// SQLSTATE classes and codes of conditions that pass by themselves
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+fn is_passing(sqlstate: &str) -> bool {
+    let class = sqlstate.get(..2).unwrap_or_default();
+    matches!(class, "08" | "53" | "58")
+        || matches!(sqlstate, "40001" | "40P01" | "57P01" | "57P02" | "57P03" | "25006")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_connection_is_nobodys_fault_and_a_bad_value_is_the_events() {
+        let lost = sqlx::Error::Io(std::io::Error::other("connection reset"));
+        assert!(matches!(Failure::from(lost), Failure::Unavailable(_)));
+        assert!(matches!(Failure::from(sqlx::Error::RowNotFound), Failure::Retry(_)));
+        assert!(matches!(Err::<(), _>("no such item").reject(), Err(Failure::Reject(_))));
+    }
+}

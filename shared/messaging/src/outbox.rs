@@ -1,0 +1,90 @@
+//! The sending side of a state change: rows written in its transaction, published later by the
+//! [relay](crate::relay). There is no way to publish an event without such a row, so no event is sent for a
+//! change that was rolled back, and none is forgotten for one that was committed.
+
+use events::{Event, topology};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use crate::TraceContext;
+
+/// A message to be sent when the transaction commits. The body is encoded once, here.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub id: String,
+    pub kind: &'static str,
+    pub order_id: String,
+    pub subject: String,
+    pub occurred_at: OffsetDateTime,
+    pub trace: TraceContext,
+    pub body: Vec<u8>,
+}
+
+impl Outgoing {
+    /// `trace` is that of the request or event that caused it.
+    pub fn event(event: &Event, trace: &TraceContext) -> Outgoing {
+        Outgoing {
+            id: event.id.to_string(),
+            kind: event.event_type().as_str(),
+            order_id: event.order_id().to_string(),
+            subject: topology::subject(event.event_type(), event.order_id()),
+            occurred_at: event.time,
+            trace: trace.clone(),
+            body: event.encode(),
+        }
+    }
+}
+
+/// The columns of many rows, ready to be bound as arrays: one statement however many rows there are.
+#[derive(Default)]
+pub struct Columns<'a> {
+    pub ids: Vec<&'a str>,
+    pub kinds: Vec<&'a str>,
+    pub order_ids: Vec<&'a str>,
+    pub subjects: Vec<&'a str>,
+    pub times: Vec<OffsetDateTime>,
+    pub traceparents: Vec<&'a str>,
+    pub tracestates: Vec<Option<&'a str>>,
+    pub bodies: Vec<&'a [u8]>,
+}
+
+impl<'a> Columns<'a> {
+    pub fn of(rows: impl IntoIterator<Item = &'a Outgoing>) -> Columns<'a> {
+        let mut columns = Columns::default();
+        for row in rows {
+            columns.ids.push(&row.id);
+            columns.kinds.push(row.kind);
+            columns.order_ids.push(&row.order_id);
+            columns.subjects.push(&row.subject);
+            columns.times.push(row.occurred_at);
+            columns.traceparents.push(&row.trace.traceparent);
+            columns.tracestates.push(row.trace.tracestate.as_deref());
+            columns.bodies.push(&row.body);
+        }
+        columns
+    }
+}
+
+/// Adds messages to the outbox, to be published in this order once `tx` commits.
+pub async fn append(tx: &mut PgConnection, messages: &[Outgoing]) -> Result<(), sqlx::Error> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let columns = Columns::of(messages);
+    sqlx::query(
+        "insert into outbox (event_id, event_type, order_id, subject, occurred_at, traceparent, tracestate, body)
+         select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[],
+                              $7::text[], $8::bytea[])",
+    )
+    .bind(columns.ids)
+    .bind(columns.kinds)
+    .bind(columns.order_ids)
+    .bind(columns.subjects)
+    .bind(columns.times)
+    .bind(columns.traceparents)
+    .bind(columns.tracestates)
+    .bind(columns.bodies)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

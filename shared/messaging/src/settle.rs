@@ -1,0 +1,147 @@
+//! How one message ends when it did not simply succeed: tried again later, or buried. Shared by
+//! [consumers](crate::consumer) and [workers](crate::worker).
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use events::topology::ConsumerSpec;
+use tokio_util::sync::CancellationToken;
+
+use crate::consumer::Runtime;
+use crate::delivery::Delivery;
+use crate::{Failure, Message, Received, alone, dead_letter};
+
+/// A valid message in hand, not yet settled.
+pub struct Hand<M> {
+    pub delivery: Delivery,
+    pub message: Received<M>,
+}
+
+/// Why an attempt did not succeed.
+pub enum Trouble {
+    Failed(Failure),
+    /// The handler panicked or ran out of time.
+    Stuck(String),
+    /// Another instance reads this partition now.
+    LeaseLost,
+    /// The service is stopping while something it needs is away.
+    Stopping,
+}
+
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Trouble {
+        Trouble::Failed(error.into())
+    }
+}
+
+pub struct Settler {
+    pub runtime: Arc<Runtime>,
+    pub spec: &'static ConsumerSpec,
+    pub stop: CancellationToken,
+}
+
+impl Settler {
+    /// Counts an attempt at a message that stands alone. `None` when there must not be one: the message was
+    /// buried because its attempts are used up, or handed back because the service is stopping.
+    pub async fn begin_attempt<M: Message>(&self, hand: &Hand<M>) -> Option<u32> {
+        let id = hand.message.id();
+        let begin = || async { Ok(alone::begin(&self.runtime.pool, self.spec.name, id).await?) };
+        let Ok(attempt) = self.patiently(begin).await else {
+            hand.delivery.hand_back(Duration::ZERO).await;
+            return None;
+        };
+        if attempt <= self.runtime.settings.max_attempts {
+            return Some(attempt);
+        }
+        let attempts = attempt - 1;
+        let reason = format!("gave up after {attempts} attempts: the process died or hung while handling it");
+        self.bury(&hand.delivery, Some(id), &reason, attempts).await;
+        None
+    }
+
+    /// After a failed attempt: tried again later, or buried when it is hopeless or the attempts are used up.
+    pub async fn settle_failure<M: Message>(&self, hand: &Hand<M>, trouble: Trouble, attempt: u32) {
+        let id = hand.message.id();
+        let error = match trouble {
+            Trouble::Failed(Failure::Reject(reason)) => {
+                return self.bury(&hand.delivery, Some(id), &reason, attempt).await;
+            }
+            Trouble::Failed(Failure::Retry(error) | Failure::Unavailable(error)) => error.to_string(),
+            Trouble::Stuck(what) => what,
+            Trouble::Stopping => return hand.delivery.hand_back(Duration::ZERO).await,
+            Trouble::LeaseLost => return,
+        };
+        if attempt >= self.runtime.settings.max_attempts {
+            let reason = format!("gave up after {attempt} attempts: {error}");
+            return self.bury(&hand.delivery, Some(id), &reason, attempt).await;
+        }
+        let delay = self.runtime.settings.retry_delay(attempt);
+        tracing::warn!(
+            consumer = self.spec.name,
+            event = id,
+            order = hand.message.order_id(),
+            trace = hand.message.trace().trace_id(),
+            attempt,
+            ?delay,
+            error,
+            "failed; will be tried again"
+        );
+        self.runtime.counters.retries.fetch_add(1, Relaxed);
+        metrics::counter!("consumer_retries_total", "consumer" => self.spec.name).increment(1);
+        hand.delivery.hand_back(delay).await;
+    }
+
+    /// Stores the dead letter, then terminates the original. If storing fails, the message stays.
+    pub async fn bury(&self, delivery: &Delivery, event_id: Option<&str>, reason: &str, attempts: u32) {
+        let Settler { runtime, spec, .. } = self;
+        let burial = dead_letter::Burial { spec, delivery, event_id, reason, attempts };
+        if let Err(error) = dead_letter::bury(&runtime.jetstream, &burial).await {
+            tracing::warn!(consumer = spec.name, sequence = delivery.sequence, %error,
+                "could not store the dead letter; will try again");
+            return delivery.hand_back(runtime.settings.retry_delay(1)).await;
+        }
+        tracing::error!(
+            consumer = spec.name,
+            event = event_id,
+            sequence = delivery.sequence,
+            attempts,
+            reason,
+            "buried"
+        );
+        runtime.counters.buried.fetch_add(1, Relaxed);
+        metrics::counter!("consumer_dead_letters_total", "consumer" => spec.name).increment(1);
+        delivery.terminate().await;
+        if let (Some(id), Ok(mut db)) = (event_id, runtime.pool.acquire().await) {
+            // A leftover count would only make a redriven event's patience shorter.
+            let _ = alone::clear(&mut db, spec.name, id).await;
+        }
+    }
+
+    /// Repeats `work` for as long as something outside is away, holding on to what is in hand. Counts no
+    /// attempt: the event is not to blame.
+    pub async fn patiently<T, F>(&self, work: impl Fn() -> F) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        for attempt in 1.. {
+            match work().await {
+                Err(Trouble::Failed(Failure::Unavailable(error))) => {
+                    tracing::warn!(consumer = self.spec.name, attempt, %error, "waiting for something this consumer needs");
+                }
+                result => return result,
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                () = tokio::time::sleep(self.runtime.settings.outage_delay(attempt)) => {}
+            }
+        }
+        Err(Trouble::Stopping)
+    }
+}
+
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

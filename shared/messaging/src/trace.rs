@@ -1,0 +1,71 @@
+//! Carries W3C trace context (<https://www.w3.org/TR/trace-context/>) from the request that caused an event
+//! through the outbox row and the message headers to everything that follows from it.
+
+use async_nats::HeaderMap;
+use uuid::Uuid;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// `00-<32 hex trace id>-<16 hex span id>-<2 hex flags>`
+    pub traceparent: String,
+    pub tracestate: Option<String>,
+}
+
+impl TraceContext {
+    /// Continues the caller's trace, or starts one when it has none or it is malformed.
+    pub fn from_parts(traceparent: Option<&str>, tracestate: Option<&str>) -> TraceContext {
+        match traceparent.filter(|value| is_valid(value)) {
+            Some(traceparent) => TraceContext {
+                traceparent: traceparent.to_owned(),
+                tracestate: tracestate.filter(|state| state.len() <= 512).map(str::to_owned),
+            },
+            None => TraceContext::start(),
+        }
+    }
+
+    pub fn from_headers(headers: Option<&HeaderMap>) -> TraceContext {
+        let get = |name: &str| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
+        TraceContext::from_parts(get("traceparent"), get("tracestate"))
+    }
+
+    fn start() -> TraceContext {
+        let trace = Uuid::new_v4().simple().to_string();
+        let span = Uuid::new_v4().simple().to_string();
+        TraceContext { traceparent: format!("00-{trace}-{}-01", &span[..16]), tracestate: None }
+    }
+
+    /// The 32 hex digits to look for in the trace page.
+    pub fn trace_id(&self) -> &str {
+        &self.traceparent[3..35]
+    }
+}
+
+fn is_valid(traceparent: &str) -> bool {
+    let parts: Vec<&str> = traceparent.split('-').collect();
+    let hex =
+        |part: &str, len| part.len() == len && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let not_zero = |part: &str| part.bytes().any(|b| b != b'0');
+    let [version, trace, span, flags] = parts[..] else { return false };
+    version == "00" && hex(trace, 32) && not_zero(trace) && hex(span, 16) && not_zero(span) && hex(flags, 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_valid_parent_is_kept_and_a_broken_one_replaced() {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(TraceContext::from_parts(Some(parent), Some("a=1")).traceparent, parent);
+        for broken in [
+            None,
+            Some(""),
+            Some("00-xyz-1-01"),
+            Some("00-00000000000000000000000000000000-b7ad6b7169203331-01"),
+        ] {
+            let fresh = TraceContext::from_parts(broken, None);
+            assert!(is_valid(&fresh.traceparent), "{}", fresh.traceparent);
+            assert_eq!(fresh.trace_id().len(), 32);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Settings common to all services, from flags or the environment (<https://12factor.net/config>).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use messaging::Settings;
+use messaging::settings::StreamSettings;
+use secrecy::SecretString;
+
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// Where to answer HTTP: the service's routes, /health/live, /health/ready and /metrics.
+    #[arg(long, env)]
+    pub http_addr: SocketAddr,
+
+    /// The service's own database: postgres://role:password@host:port/database
+    #[arg(long, env, hide_env_values = true)]
+    pub database_url: SecretString,
+
+    #[arg(long, env, default_value_t = 16)]
+    pub database_connections: u32,
+
+    /// The broker: nats://user:password@host:port or tls://…
+    #[arg(long, env, hide_env_values = true)]
+    pub nats_url: Option<SecretString>,
+
+    /// This process's name among the instances of its service. Default: service name and process id.
+    #[arg(long, env)]
+    pub instance: Option<String>,
+
+    #[arg(long, env, value_enum, default_value = "human")]
+    pub log_format: LogFormat,
+
+    /// Time for a graceful stop before the process ends anyway.
+    #[arg(long, env, default_value_t = 10)]
+    pub shutdown_seconds: u64,
+
+    /// Events per transaction, at most.
+    #[arg(long, env, default_value_t = 256)]
+    pub consumer_batch: usize,
+
+    /// An event that failed this many times is buried in the dead letters.
+    #[arg(long, env, default_value_t = 5)]
+    pub consumer_max_attempts: u32,
+
+    /// Wait before the second attempt; doubles for each one after, up to CONSUMER_LONGEST_RETRY_MS.
+    #[arg(long, env, default_value_t = 250)]
+    pub consumer_first_retry_ms: u64,
+
+    #[arg(long, env, default_value_t = 30_000)]
+    pub consumer_longest_retry_ms: u64,
+
+    /// The broker redelivers an event when nothing is heard of it for this long.
+    #[arg(long, env, default_value_t = 6_000)]
+    pub consumer_ack_wait_ms: u64,
+
+    /// A handler is stopped after this time and its batch tried again.
+    #[arg(long, env, default_value_t = 4_000)]
+    pub consumer_handler_timeout_ms: u64,
+
+    /// Tasks of a work queue under way at once.
+    #[arg(long, env, default_value_t = 16)]
+    pub consumer_workers: usize,
+
+    /// Copies of each stream in a NATS cluster.
+    #[arg(long, env, default_value_t = 1)]
+    pub stream_replicas: usize,
+
+    /// Overrides the size limit of every stream.
+    #[arg(long, env)]
+    pub stream_max_bytes: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for a terminal.
+    Human,
+    /// One JSON object per line, for a log collector.
+    Json,
+}
+
+impl Config {
+    pub(crate) fn messaging(&self) -> Settings {
+        Settings {
+            batch: self.consumer_batch.max(1),
+            ack_wait: Duration::from_millis(self.consumer_ack_wait_ms),
+            handler_timeout: Duration::from_millis(self.consumer_handler_timeout_ms),
+            max_attempts: self.consumer_max_attempts.max(1),
+            first_retry: Duration::from_millis(self.consumer_first_retry_ms),
+            longest_retry: Duration::from_millis(self.consumer_longest_retry_ms),
+            workers: self.consumer_workers.max(1),
+            streams: StreamSettings { replicas: self.stream_replicas, max_bytes: self.stream_max_bytes },
+            ..Settings::default()
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Connections to Postgres and NATS. Postgres is waited for, because nothing works without it; NATS connects
+//! in the background and for ever, because an order must be taken while it is away.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use async_nats::jetstream;
+use messaging::TraceContext;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, PgPool};
+use tokio_util::sync::CancellationToken;
+
+/// No statement and no forgotten transaction may hold its locks for longer.
+const STATEMENT_LIMIT: &str = "15s";
+
+pub async fn postgres(
+    url: &SecretString,
+    connections: u32,
+    name: &str,
+    stop: &CancellationToken,
+) -> anyhow::Result<PgPool> {
+    let options: PgConnectOptions = url
+        .expose_secret()
+        .parse()
+        .context("DATABASE_URL is not of the form postgres://role:password@host:port/database")?;
+    let options = options
+        .application_name(name)
+        .options([
+            ("statement_timeout", STATEMENT_LIMIT),
+            ("idle_in_transaction_session_timeout", STATEMENT_LIMIT),
+        ])
+        .log_statements(tracing::log::LevelFilter::Trace);
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(3))
+        .connect_lazy_with(options.clone());
+    for attempt in 1_u32.. {
+        match pool.acquire().await {
+            Ok(_) => break,
+            Err(error) => {
+                let (host, port) = (options.get_host(), options.get_port());
+                tracing::warn!(attempt, %error, host, port, "Postgres does not answer yet");
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => anyhow::bail!("stopped while waiting for Postgres"),
+            () = tokio::time::sleep(Duration::from_millis(250)) => {}
+        }
+    }
+    Ok(pool)
+}
+
+pub async fn migrate(pool: &PgPool, migrations: &Migrator) -> anyhow::Result<()> {
+    messaging::migrations().run(pool).await.context("cannot create the messaging tables")?;
+    migrations.run(pool).await.context("cannot bring the database schema up to date")
+}
+
+pub async fn nats(url: &SecretString, name: &str) -> anyhow::Result<jetstream::Context> {
+    let client = async_nats::ConnectOptions::new()
+        .name(name)
+        .retry_on_initial_connect()
+        .max_reconnects(None)
+        .reconnect_delay_callback(|attempts| Duration::from_millis(50 * attempts.clamp(1, 20) as u64))
+        .ping_interval(Duration::from_secs(5))
+        .event_callback(|event| async move { tracing::info!(%event, "nats") })
+        .connect(url.expose_secret())
+        .await
+        .context("NATS_URL is not of the form nats://user:password@host:port")?;
+    Ok(jetstream::new(client))
+}
+
+/// The trace an HTTP request belongs to: the caller's, or a new one.
+pub fn trace_of(headers: &axum::http::HeaderMap) -> TraceContext {
+    let get = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    TraceContext::from_parts(get("traceparent"), get("tracestate"))
+}

@@ -1,0 +1,88 @@
+//! The HTTP server around a service's routes: health and metrics, bounds on body and time, security headers.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::Problem;
+use crate::health::Health;
+
+const MAX_BODY_BYTES: usize = 64 * 1024;
+const MAX_REQUEST_TIME: Duration = Duration::from_secs(15);
+
+pub fn router(routes: Router, health: Health, metrics: PrometheusHandle) -> Router {
+    let ready = move || health.clone().ready();
+    let header = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
+    let ours = Router::new()
+        .route("/health/live", get(|| async { "live" }))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(move || async move { metrics.render() }));
+    routes
+        .merge(ours)
+        .fallback(|| async {
+            Problem::not_found("there is nothing here; see /openapi.json or the README for the routes")
+        })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this address exists, but not for this method; see the Allow header",
+            )
+        })
+        .layer(middleware::from_fn(measure))
+        .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, MAX_REQUEST_TIME))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            tracing::error!("a request handler panicked");
+            let problem =
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect on our side; nothing was stored");
+            axum::response::IntoResponse::into_response(problem)
+        }))
+        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header(header::X_FRAME_OPTIONS, "DENY"))
+        .layer(header(header::REFERRER_POLICY, "no-referrer"))
+}
+
+/// Rate, errors and duration of requests, by route pattern so that ids do not become labels.
+async fn measure(request: Request, next: Next) -> Response {
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unmatched".to_owned(), |path| path.as_str().to_owned());
+    let method = request.method().as_str().to_owned();
+    let started = Instant::now();
+    let response = next.run(request).await;
+    let status = response.status().as_u16().to_string();
+    metrics::counter!("http_requests_total", "method" => method.clone(), "route" => route.clone(), "status" => status)
+        .increment(1);
+    metrics::histogram!("http_request_duration_seconds", "method" => method, "route" => route)
+        .record(started.elapsed().as_secs_f64());
+    response
+}
+
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}: set HTTP_ADDR to an address that is free"))
+}
+
+/// Serves until `stop`, then finishes the requests under way.
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+        .context("the HTTP server failed")
+}

@@ -1,0 +1,51 @@
+//! Staff rights: `Authorization: Bearer <token>`. A header cannot be sent by a foreign page on its own, so
+//! no cookie, no cross-site request forgery.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use clap::Args;
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+use crate::Problem;
+
+#[derive(Args, Clone, Debug)]
+pub struct StaffToken {
+    /// Whoever sends it as a bearer token acts as staff.
+    #[arg(long, env, hide_env_values = true)]
+    pub staff_token: SecretString,
+}
+
+impl StaffToken {
+    /// Compares in constant time, so that the answer's delay tells nothing about the token.
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let sent = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .unwrap_or_default();
+        if sent.as_bytes().ct_eq(self.staff_token.expose_secret().as_bytes()).into() {
+            return Ok(());
+        }
+        Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "this needs staff rights: send the staff token as 'Authorization: Bearer <token>'",
+        ))
+    }
+}
+
+/// Middleware for routes that only staff may use: `from_fn_with_state(token, staff::require)`.
+pub async fn require(State(token): State<StaffToken>, request: Request, next: Next) -> Response {
+    match token.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => {
+            let mut response = problem.into_response();
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+            response
+        }
+    }
+}

@@ -44,13 +44,12 @@ async fn a_service_owns_its_database_and_the_operator_only_reads_it() {
         .await
         .unwrap();
 
-    let of_another = payment.replace("/payment", "/loyalty");
-    let refused = PgConnection::connect(&of_another).await.unwrap_err().to_string();
+    let database = |url: &str, name: &str| format!("{}/{name}", url.rsplit_once('/').unwrap().0);
+    let refused = PgConnection::connect(&database(payment, "loyalty")).await.unwrap_err().to_string();
     assert!(refused.contains("permission denied for database"), "{refused}");
 
-    let operators =
-        env["OPERATOR_DATABASE_URL"].replace("/postgres", "/payment").replacen("/payment:", "/postgres:", 1);
-    let mut operator = PgConnection::connect(&operators).await.unwrap();
+    let mut operator =
+        PgConnection::connect(&database(&env["OPERATOR_DATABASE_URL"], "payment")).await.unwrap();
     let id: i32 = sqlx::query_scalar("select id from charges").fetch_one(&mut operator).await.unwrap();
     assert_eq!(id, 7);
     sqlx::raw_sql("set default_transaction_read_only = off").execute(&mut operator).await.unwrap();

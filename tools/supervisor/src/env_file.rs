@@ -26,7 +26,7 @@ pub struct Addresses<'a> {
 
 impl Addresses<'_> {
     /// The variables of one instance of a service, beside those the supervisor itself was given.
-    pub fn of_service(&self, instance: &Instance, place: &Place) -> Vec<(String, String)> {
+    pub fn of_service(&self, instance: &Instance) -> Vec<(String, String)> {
         let service = instance.part;
         let own = |name: &str, value: String| (name.to_owned(), value);
         vec![
@@ -37,14 +37,12 @@ impl Addresses<'_> {
             own("CARD_PROCESSOR_URL", self.http(&Instance::first(CARD_PROCESSOR))),
             own("SMTP_URL", self.smtp()),
             own("STAFF_TOKEN", self.staff_token.to_owned()),
-            own("COFFEE_SHOP_RUN", place.run.display().to_string()),
         ]
     }
 
     /// Everything in `.run/env`.
     pub fn of_shop(&self, place: &Place) -> BTreeMap<String, String> {
         let mut all = BTreeMap::from([
-            ("COFFEE_SHOP_RUN".to_owned(), place.run.display().to_string()),
             ("MAIL_DIR".to_owned(), place.mail().display().to_string()),
             ("SMTP_URL".to_owned(), self.smtp()),
             ("STAFF_TOKEN".to_owned(), self.staff_token.to_owned()),

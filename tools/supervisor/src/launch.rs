@@ -145,7 +145,7 @@ impl Launcher {
 
     fn service(&self, instance: &Instance) -> Command {
         let mut command = Command::new(self.place.programs.join(instance.part.name));
-        command.envs(self.with_addresses(|addresses| addresses.of_service(instance, &self.place)));
+        command.envs(self.with_addresses(|addresses| addresses.of_service(instance)));
         command
     }
 }

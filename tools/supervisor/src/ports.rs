@@ -108,11 +108,12 @@ impl Ports {
                 None => self.any_free(wishes.bind)?,
             };
             if let Some(taken) = usual.first().filter(|first| **first != port) {
-                notices.push(format!(
-                    "port {taken} of {instance} is taken by {}: using {port} (set {} to choose)",
-                    self.holder(*taken),
-                    instance.part.port_variable,
-                ));
+                let mut notice =
+                    format!("port {taken} of {instance} is taken by {}: using {port}", self.holder(*taken));
+                if instance.number == 1 {
+                    notice += &format!(" (set {} to choose)", instance.part.port_variable);
+                }
+                notices.push(notice);
             }
             self.0.insert(*instance, port);
         }

@@ -50,12 +50,16 @@ pub fn welcome(place: &Place) -> anyhow::Result<()> {
     let variables = crate::env_file::read(place)?;
     let address = |name: &str| variables.get(name).map_or("", String::as_str);
     let env = crate::place::shown(&place.env_file());
+    // Under root Postgres may have had to move (see scripts/lib/postgres).
+    let elsewhere = std::fs::read_link(place.data().join("postgres/elsewhere"));
+    let elsewhere =
+        elsewhere.map_or(String::new(), |path| format!("  databases        {}\n", path.display()));
     plain(&format!(
         "\n  The shop is open.\n\n\
          \x20 order-api        {}   (its pages: /docs)\n\
          \x20 kitchen-display  {}\n\
          \x20 card-processor   {}\n\
-         \x20 mail             {}\n\
+         \x20 mail             {}\n{elsewhere}\
          \x20 all addresses    {env}\n\
          \x20 logs             {}\n\n\
          \x20 A first order:\n\n\

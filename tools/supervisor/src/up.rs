@@ -95,7 +95,7 @@ async fn change(place: &Place, supervisor: u32, changes: &[Change]) -> Result<()
         kill_process(pid_of(supervisor).context("the supervisor has no pid")?, Signal::USR1)?;
     }
     let deadline = Instant::now() + CHANGED_WITHIN;
-    let mut progress = Progress::default();
+    let mut progress = Progress::since(&Status::read(place).unwrap_or_default());
     loop {
         let status = Status::read(place).unwrap_or_default();
         progress.show(&status);
@@ -154,6 +154,12 @@ struct Progress {
 }
 
 impl Progress {
+    /// What is ready already needs no word.
+    fn since(status: &Status) -> Self {
+        let ready = status.parts.keys().filter(|name| status.is_ready(name)).cloned().collect();
+        Self { ready, ..Self::default() }
+    }
+
     fn show(&mut self, status: &Status) {
         for (name, part) in &status.parts {
             if part.state == State::Ready && self.ready.insert(name.clone()) {

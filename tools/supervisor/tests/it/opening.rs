@@ -1,5 +1,6 @@
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 
 use crate::shop::{SERVICES, Shop, is_running, text};
@@ -29,6 +30,33 @@ fn an_open_shop_has_every_part_ready_and_says_where() {
         assert!(shop.run_folder().join("mail").join(folder).is_dir());
     }
     assert_eq!(shop.pids().len(), SERVICES.len() + 3);
+}
+
+#[test]
+fn the_mailbox_keeps_mail_and_the_broker_knows_its_users() {
+    let shop = Shop::new();
+    shop.open(&[]);
+    let env = shop.env();
+    let address = |url: &str| url.rsplit(['/', '@']).next().unwrap().to_owned();
+
+    let mail =
+        "EHLO a\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nDATA\r\nSubject: hi\r\n\r\nhi\r\n.\r\nQUIT\r\n";
+    let answer = talk(&address(&env["SMTP_URL"]), mail);
+    assert!(answer.contains("\r\n250 OK") && answer.contains("\r\n221 "), "{answer}");
+    assert_eq!(fs::read_dir(shop.run_folder().join("mail/new")).unwrap().count(), 1);
+
+    let nats = address(&env["OPERATOR_NATS_URL"]);
+    let answer = talk(&nats, "CONNECT {}\r\nPING\r\n");
+    assert!(answer.contains("Authorization Violation"), "{answer}");
+}
+
+/// Says everything at once and listens until the other side hangs up.
+fn talk(address: &str, words: &str) -> String {
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.write_all(words.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = connection.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 #[tokio::test]

@@ -1,1 +1,51 @@
-//! stub
+//! Throw-away servers for tests: a real Postgres, a real nats-server, a real mailbox, and the services as
+//! the processes they are. Everything listens on a free loopback port, keeps its data in a temporary folder
+//! and goes when the test process does, even if that is killed.
+//!
+//! Test support panics with a description instead of returning errors.
+#![allow(clippy::unwrap_used)]
+
+mod broker;
+mod mailbox;
+mod postgres;
+mod process;
+mod service;
+mod world;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+pub use mailbox::Mailbox;
+pub use process::{Process, free_port};
+pub use service::{Service, ServiceBuilder};
+pub use world::World;
+
+/// What every test service accepts as its staff token.
+pub const STAFF_TOKEN: &str = "staff-token-of-the-tests";
+
+const DEADLINE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
+
+/// Asks again and again until there is an answer. The only place where tests wait.
+pub async fn eventually<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
+    within(DEADLINE, what, condition).await
+}
+
+pub async fn within<T>(limit: Duration, what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = condition().await {
+            return answer;
+        }
+        assert!(start.elapsed() < limit, "waited {limit:?} in vain: {what}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// A binary of another crate of this workspace, built into the same folder as the running test.
+pub fn sibling_binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().unwrap().parent().unwrap().join(name);
+    assert!(path.exists(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
+    path
+}

@@ -87,7 +87,7 @@ pub fn write(place: &Place, variables: &BTreeMap<String, String>) -> Result<()> 
     write_private(&place.env_file(), &lines)
 }
 
-/// Reads back what [`write`] wrote.
+/// Reads back what [`write()`] wrote.
 pub fn read(place: &Place) -> Result<BTreeMap<String, String>> {
     let path = place.env_file();
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -37,6 +37,17 @@ fn a_killed_supervisor_is_followed_by_one_that_takes_over_what_runs() {
 }
 
 #[test]
+fn a_shop_whose_every_process_was_killed_opens_again() {
+    let shop = Shop::new();
+    shop.open(&[]);
+    let env = shop.env();
+    kill(shop.supervisor());
+    shop.pids().into_values().for_each(kill);
+    shop.open(&[]);
+    assert_eq!(shop.env(), env);
+}
+
+#[test]
 fn instances_come_and_go_while_the_shop_is_open() {
     let shop = Shop::new();
     shop.open(&[]);

@@ -27,7 +27,8 @@ pub struct Shop {
 impl Shop {
     /// A closed shop whose services are stand-ins.
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        // A name that needs quoting wherever it is not a single argument.
+        let folder = tempfile::Builder::new().prefix("the shop's, ").tempdir().unwrap();
         // Run by root, Postgres is another user and has to reach its data.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let shop = Self { folder };
@@ -94,8 +95,8 @@ impl Shop {
 
     /// The variables of the env file, as a shell that sources it has them.
     pub fn env(&self) -> BTreeMap<String, String> {
-        let script = format!("set -a; . '{}'; env", self.run_folder().join("env").display());
-        let output = Command::new("sh").args(["-c", &script]).env_clear().output().unwrap();
+        let env = self.run_folder().join("env");
+        let output = Command::new("sh").args(["-c", ". \"$0\"; env"]).arg(env).env_clear().output().unwrap();
         let lines = String::from_utf8(output.stdout).unwrap();
         lines.lines().filter_map(|l| l.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
     }

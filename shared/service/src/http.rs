@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -49,11 +49,30 @@ pub fn router(routes: Router, health: Health, metrics: PrometheusHandle) -> Rout
             tracing::error!("a request handler panicked");
             let problem =
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect on our side; nothing was stored");
-            axum::response::IntoResponse::into_response(problem)
+            problem.into_response()
         }))
+        .layer(middleware::map_response(as_problem))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(header::X_FRAME_OPTIONS, "DENY"))
         .layer(header(header::REFERRER_POLICY, "no-referrer"))
+}
+
+/// Gives the errors that a layer makes on its own, empty or as plain text, the shape that all others have.
+async fn as_problem(response: Response) -> Response {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| !kind.as_bytes().starts_with(b"text/plain")) {
+        return response;
+    }
+    match response.status() {
+        status @ StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(status, "the body is larger than the 64 KB that are read here").into_response()
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            Problem::unavailable("no answer in time; it is not known whether what was asked has happened")
+                .into_response()
+        }
+        _ => response,
+    }
 }
 
 /// Rate, errors and duration of requests, by route pattern so that ids do not become labels.

@@ -1,0 +1,3 @@
+pub mod outcomes;
+
+pub use outcomes::Outcomes;

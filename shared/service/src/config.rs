@@ -9,6 +9,8 @@ use messaging::settings::StreamSettings;
 use secrecy::SecretString;
 
 #[derive(Args, Clone, Debug)]
+// Services call theirs Config too, and a group takes the name of its struct.
+#[group(skip)]
 pub struct Config {
     /// Where to answer HTTP: the service's routes, /health/live, /health/ready and /metrics.
     #[arg(long, env)]

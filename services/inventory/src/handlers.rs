@@ -1,0 +1,61 @@
+//! Orders as the inventory hears of them. A batch is one set of locked rows, decided in memory in stream
+//! order, and written with one statement per table.
+
+use std::collections::BTreeSet;
+
+use events::topology::{ConsumerSpec, INVENTORY};
+use events::{Data, Event};
+use messaging::{Consumer, Failure, Outgoing, Received};
+use sqlx::PgConnection;
+
+use crate::domain::{self, Reservation};
+use crate::store;
+
+pub struct Orders;
+
+impl Consumer for Orders {
+    type Message = Event;
+    const SPEC: &'static ConsumerSpec = &INVENTORY;
+
+    async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
+        let orders: BTreeSet<&str> = batch.iter().map(|event| event.order_id().as_str()).collect();
+        let mut reservations = store::lock_reservations(tx, &Vec::from_iter(orders)).await?;
+        let mentioned = mentioned(batch, reservations.values());
+        // The stock is what all instances contend for, so it is locked last.
+        let mut shelf = store::lock_stock(tx, &mentioned).await?;
+
+        let mut changed = BTreeSet::new();
+        let mut outgoing = Vec::new();
+        for event in batch {
+            let order = event.order_id().as_str();
+            let Some(decision) = domain::apply(reservations.get(order), &event.data, &mut shelf) else {
+                continue;
+            };
+            reservations.insert(order.to_owned(), decision.reservation);
+            changed.insert(order);
+            if let Some(data) = decision.say {
+                outgoing.push(Outgoing::event(&Event::new(data, None), event.trace()));
+            }
+        }
+        let rows: Vec<_> = changed.into_iter().map(|order| (order, &reservations[order])).collect();
+        store::save_reservations(tx, &rows).await?;
+        messaging::append(tx, &outgoing).await?;
+        store::save_stock(tx, &shelf).await?;
+        Ok(())
+    }
+}
+
+/// Skus and lower-case names that the decisions about these events may touch.
+fn mentioned<'a>(batch: &[Received<Event>], held: impl Iterator<Item = &'a Reservation>) -> store::Mentioned {
+    let mut mentioned = store::Mentioned::default();
+    for event in batch {
+        if let Data::OrderCreated(order) = &event.data {
+            for item in &order.items {
+                mentioned.skus.extend(item.sku.clone());
+                mentioned.names.insert(item.name.to_lowercase());
+            }
+        }
+    }
+    mentioned.skus.extend(held.flat_map(|reservation| &reservation.lines).map(|line| line.sku.clone()));
+    mentioned
+}

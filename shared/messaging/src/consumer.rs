@@ -72,6 +72,9 @@ pub async fn run<C: Consumer>(runtime: Arc<Runtime>, consumer: C) -> Result<(), 
         let stop = runtime.stop.clone();
         Reader::new(runtime, consumer, None, stop).run().await
     };
+    if result.is_err() {
+        heartbeat.abort();
+    }
     let _ = heartbeat.await;
     result
 }

@@ -127,7 +127,7 @@ pub async fn list(js: &Context) -> Result<Vec<DeadLetter>, DeadLetterError> {
         while let Some(message) = batch.try_next().await.map_err(broker)? {
             left = left.saturating_sub(1);
             let info = message.info().map_err(broker)?;
-            let at = OffsetDateTime::from(info.published);
+            let at = info.published;
             let headers = message.headers.clone().unwrap_or_default();
             letters.push(read(info.stream_sequence, at, &message.subject, headers, message.payload.clone()));
         }
@@ -139,7 +139,7 @@ pub async fn get(js: &Context, number: u64) -> Result<DeadLetter, DeadLetterErro
     let stream = js.get_stream(DLQ.name).await.map_err(broker)?;
     let message: StreamMessage =
         stream.get_raw_message(number).await.map_err(|_| DeadLetterError::NotFound(number))?;
-    Ok(read(number, message.time.into(), &message.subject, message.headers, message.payload))
+    Ok(read(number, message.time, &message.subject, message.headers, message.payload))
 }
 
 fn read(

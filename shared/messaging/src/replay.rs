@@ -68,7 +68,7 @@ pub async fn rewind(js: &Context, spec: &ConsumerSpec, plan: &Plan) -> Result<()
 /// The first message stored at or after `time`.
 async fn first_at(stream: &Stream, time: OffsetDateTime) -> Result<Option<u64>, ReplayError> {
     let reader = pull::Config {
-        deliver_policy: DeliverPolicy::ByStartTime { start_time: time.into() },
+        deliver_policy: DeliverPolicy::ByStartTime { start_time: time },
         ack_policy: AckPolicy::None,
         inactive_threshold: Duration::from_secs(30),
         ..pull::Config::default()

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull, pull::Stream as Pull};
-use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::context::{ConsumerInfoErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
 use async_nats::jetstream::{Context, ErrorCode};
 use events::topology::{ConsumerSpec, Retention, StreamSpec};
@@ -156,7 +156,7 @@ pub async fn ensure_consumer(
     let name = wanted.durable_name.clone().unwrap_or_default();
     let existing = match stream.consumer_info(&name).await {
         Ok(info) => info,
-        Err(error) if error.to_string().contains("10014") || error.to_string().contains("not found") => {
+        Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {
             return stream.create_consumer(wanted).await.map_err(SetupError::broker);
         }
         Err(error) => return Err(SetupError::broker(error)),

@@ -45,6 +45,9 @@ pub async fn run<W: Worker>(runtime: Arc<Runtime>, worker: W) -> Result<(), Setu
     let settler = Settler { runtime: Arc::clone(&runtime), spec: W::SPEC, stop: stop.clone() };
     let crew = Arc::new(Crew { settler, worker, places });
     let result = streams::until_stopped(&stop, &runtime.settings, W::SPEC, || read(&crew)).await;
+    if result.is_err() {
+        heartbeat.abort();
+    }
     let _ = heartbeat.await;
     result
 }

@@ -1,0 +1,305 @@
+use std::collections::HashSet;
+
+use async_nats::jetstream::stream::Config;
+use messaging::streams::{SetupError, ensure_stream};
+use testing::{World, eventually};
+
+use crate::recorder::{self, OtherRecorder, Recorder, effects, order, run, wait_for_effects};
+
+#[tokio::test]
+async fn an_event_delivered_ten_times_has_its_effect_once() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let sample = r#"{"eventType":"OrderCreated","timestamp":"2024-03-15T10:30:00Z","data":{"orderId":"order-123",
+        "customerId":"cust-456","items":[{"name":"Latte","price":4.50}],"total":4.50}}"#;
+    for _ in 0..11 {
+        world.publish("orders.created", sample).await;
+    }
+    world.publish_event(&order("last-1")).await;
+    let running = run(&world, &pool, "a", Recorder);
+    assert_eq!(wait_for_effects(&pool, "loyalty", 2).await, ["order-123", "last-1"]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn good_events_do_not_wait_behind_bad_ones_and_each_bad_one_is_buried_with_its_reason() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    for n in 0..40 {
+        world.publish_event(&order(&format!("good-{n}"))).await;
+        match n {
+            7 => world.publish_event(&order("failing-1")).await,
+            13 => world.publish_event(&order("hopeless-1")).await,
+            21 => world.publish_event(&order("panicking-1")).await,
+            30 => world.publish_event(&order("hanging-1")).await,
+            _ => {}
+        }
+    }
+    let running = run(&world, &pool, "a", Recorder);
+    let effects = wait_for_effects(&pool, "loyalty", 40).await;
+    assert!(effects.iter().all(|order| order.starts_with("good-")), "{effects:?}");
+    let letters = eventually("all four are buried", async || {
+        let letters = world.dead_letters().await;
+        (letters.len() == 4).then_some(letters)
+    })
+    .await;
+    let find = |reason: &str| letters.iter().find(|letter| letter.reason.contains(reason)).expect(reason);
+    assert_eq!(find("gave up after 3 attempts: the oven is cold").attempts, 3);
+    assert_eq!(find("nobody drinks this").attempts, 1);
+    find("panicked: spilled the milk");
+    find("the handler did not end within 300ms");
+    let suspects: i64 = sqlx::query_scalar("select count(*) from attempts").fetch_one(&pool).await.unwrap();
+    assert_eq!(suspects, 0, "no attempts are remembered of what is buried");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_buried_untouched_and_the_rest_flows() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let good = String::from_utf8(order("good-1").encode()).unwrap();
+    world.publish("orders.created", [0xff, 0x00, 0x7b]).await;
+    world.publish("orders.created", good.replace("4.50", "-4.50")).await;
+    world.publish("orders.created.3", good.replace("OrderCreated", "OrderTeleported")).await;
+    world.publish("orders.cancelled", &good).await;
+    world.publish("orders.created", vec![b' '; 300 * 1024]).await;
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("ce-specversion", "2.0");
+    headers.insert("Nats-Expected-Stream", "ORDERS");
+    let sent = world.jetstream().publish_with_headers("orders.created", headers, good.clone().into());
+    sent.await.unwrap().await.unwrap();
+    world.publish("orders.created", &good).await;
+
+    let running = run(&world, &pool, "a", Recorder);
+    assert_eq!(wait_for_effects(&pool, "loyalty", 1).await, ["good-1"]);
+    let letters = eventually("all six are buried", async || {
+        let letters = world.dead_letters().await;
+        (letters.len() == 6).then_some(letters)
+    })
+    .await;
+    for (letter, reason) in letters.iter().zip([
+        "undecodable",
+        "invalid OrderCreated",
+        "unknown event type",
+        "carries OrderCancelled, but the body says OrderCreated",
+        "oversized",
+        "unknown version",
+    ]) {
+        assert!(letter.reason.contains(reason), "{} should say {reason}", letter.reason);
+        assert_eq!(letter.consumer, "loyalty");
+    }
+    assert_eq!(letters[0].body.as_ref(), [0xff, 0x00, 0x7b]);
+    assert_eq!(letters[2].subject, "orders.created.3");
+    assert_eq!(letters[4].body.len(), 300 * 1024);
+    assert_eq!(letters[5].headers.get("ce-specversion").unwrap().as_str(), "2.0");
+    running.stop().await;
+}
+
+/// The broker's delivery count rises for every event that the dying process had fetched. Only the one that
+/// killed it may be buried.
+#[tokio::test]
+async fn an_event_that_kills_its_process_is_buried_and_its_neighbours_are_not() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    for n in 0..10 {
+        world.publish_event(&order(&format!("good-{n}"))).await;
+    }
+    world.publish_event(&order("deadly-1")).await;
+    for n in 10..20 {
+        world.publish_event(&order(&format!("good-{n}"))).await;
+    }
+    // Dies as a process would: in the handler, without a word to anybody.
+    let deaths = deadly::run_until_buried(&world, &pool).await;
+    assert!(deaths >= 3, "it was tried {deaths} times");
+    let effects: HashSet<_> = effects(&pool, "loyalty").await.into_iter().collect();
+    assert_eq!(effects.len(), 20, "{effects:?}");
+    let letters = world.dead_letters().await;
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].reason.contains("the process died or hung"), "{}", letters[0].reason);
+}
+
+mod deadly {
+    use std::sync::Arc;
+
+    use events::Event;
+    use events::topology::{ConsumerSpec, LOYALTY};
+    use messaging::{Consumer, Failure, Received, consumer};
+    use sqlx::{PgConnection, PgPool};
+    use testing::{World, eventually};
+    use tokio::sync::Notify;
+
+    use crate::recorder::{Recorder, effects, runtime};
+
+    struct Deadly(Arc<Notify>);
+
+    impl Consumer for Deadly {
+        type Message = Event;
+        const SPEC: &'static ConsumerSpec = &LOYALTY;
+        async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
+            Recorder.handle(tx, batch).await?;
+            if batch.iter().any(|event| event.order_id().as_str().starts_with("deadly-")) {
+                self.0.notify_one();
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        }
+    }
+
+    /// Starts the consumer again after each death; returns how often it died.
+    pub async fn run_until_buried(world: &World, pool: &PgPool) -> u32 {
+        for deaths in 0.. {
+            let dying = Arc::new(Notify::new());
+            let mut runtime = runtime(world, pool, "a");
+            Arc::get_mut(&mut runtime).unwrap().settings.handler_timeout = std::time::Duration::from_secs(60);
+            let task = tokio::spawn(consumer::run(runtime, Deadly(Arc::clone(&dying))));
+            let buried = eventually("it dies or buries", async || {
+                if tokio::time::timeout(std::time::Duration::ZERO, dying.notified()).await.is_ok() {
+                    return Some(false);
+                }
+                let done =
+                    world.dead_letters().await.len() == 1 && effects(pool, "loyalty").await.len() == 20;
+                done.then_some(true)
+            })
+            .await;
+            task.abort();
+            let _ = task.await;
+            if buried {
+                return deaths;
+            }
+        }
+        unreachable!()
+    }
+}
+
+#[tokio::test]
+async fn two_instances_share_the_work_and_do_nothing_twice() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let first = run(&world, &pool, "a", Recorder);
+    let second = run(&world, &pool, "b", Recorder);
+    for n in 0..400 {
+        world.publish_event(&order(&format!("good-{n}"))).await;
+    }
+    let effects = wait_for_effects(&pool, "loyalty", 400).await;
+    assert_eq!(effects.iter().collect::<HashSet<_>>().len(), 400);
+    eventually("both have reported work", async || {
+        let handled: Vec<i64> =
+            sqlx::query_scalar("select handled from consumer_instances where handled > 0")
+                .fetch_all(&pool)
+                .await
+                .unwrap();
+        (handled.len() == 2 && handled.iter().sum::<i64>() == 400).then_some(())
+    })
+    .await;
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_costs_no_event_its_attempts() {
+    let world = World::with_own_postgres().await;
+    let pool = recorder::database(&world).await;
+    let running = run(&world, &pool, "a", Recorder);
+    world.publish_event(&order("good-0")).await;
+    wait_for_effects(&pool, "loyalty", 1).await;
+    world.kill_postgres();
+    for n in 1..50 {
+        world.publish_event(&order(&format!("good-{n}"))).await;
+    }
+    // Longer than all attempts of an event would take.
+    let start = std::time::Instant::now();
+    eventually("the outage has lasted a while", async || (start.elapsed().as_secs() >= 3).then_some(()))
+        .await;
+    world.start_postgres();
+    let effects = eventually("the effects are there", async || {
+        let count = sqlx::query_scalar("select order_id from effects").fetch_all(&pool).await;
+        let effects: Vec<String> = count.ok()?;
+        (effects.len() >= 50).then_some(effects)
+    })
+    .await;
+    assert_eq!(effects.len(), 50);
+    assert!(world.dead_letters().await.is_empty());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_restarts_loses_nobody() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let running = run(&world, &pool, "a", Recorder);
+    world.publish_event(&order("good-0")).await;
+    wait_for_effects(&pool, "loyalty", 1).await;
+    world.stop_nats().await;
+    world.start_nats().await;
+    world.publish_event(&order("good-1")).await;
+    assert_eq!(wait_for_effects(&pool, "loyalty", 2).await, ["good-0", "good-1"]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_graceful_stop_leaves_nothing_in_hand() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    for n in 0..600 {
+        world.publish_event(&order(&format!("good-{n}"))).await;
+    }
+    let first = run(&world, &pool, "a", Recorder);
+    wait_for_effects(&pool, "loyalty", 1).await;
+    first.stop().await;
+    let second = run(&world, &pool, "b", OtherRecorder);
+    let third = run(&world, &pool, "b", Recorder);
+    let effects = wait_for_effects(&pool, "loyalty", 600).await;
+    assert_eq!(effects.len(), 600);
+    let retried: i64 = sqlx::query_scalar("select coalesce(sum(buried), 0)::bigint from consumer_instances")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(retried, 0);
+    second.stop().await;
+    third.stop().await;
+}
+
+#[tokio::test]
+async fn a_replay_repeats_no_effect() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let running = run(&world, &pool, "a", Recorder);
+    for n in 0..5 {
+        world.publish_event(&order(&format!("good-{n}"))).await;
+    }
+    wait_for_effects(&pool, "loyalty", 5).await;
+    // What a restored backup looks like: effects and inbox of the last two events are gone.
+    sqlx::raw_sql(
+        "delete from effects where order_id in ('good-3', 'good-4');
+        delete from inbox where event_id not in (select event_id from effects)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    use messaging::replay::{From, plan, rewind};
+    let spec = &events::topology::LOYALTY;
+    let plan = plan(world.jetstream(), spec, From::Sequence(1)).await.unwrap();
+    assert_eq!((plan.from_sequence, plan.last_sequence), (1, 5));
+    rewind(world.jetstream(), spec, &plan).await.unwrap();
+    let effects = wait_for_effects(&pool, "loyalty", 5).await;
+    assert_eq!(effects, ["good-0", "good-1", "good-2", "good-3", "good-4"]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_defined_otherwise_is_refused_and_left_alone() {
+    let world = World::start().await;
+    let js = world.jetstream();
+    js.delete_stream("ORDERS").await.unwrap();
+    let foreign =
+        Config { name: "ORDERS".into(), subjects: vec!["orders.created".into()], ..Config::default() };
+    js.create_stream(foreign).await.unwrap();
+    let pool = recorder::database(&world).await;
+    let result = run(&world, &pool, "a", Recorder).task.await.unwrap();
+    let Err(SetupError::Conflict(message)) = result else { panic!("{result:?}") };
+    assert!(message.contains("ORDERS") && message.contains("subjects"), "{message}");
+    let is = js.get_stream("ORDERS").await.unwrap().cached_info().config.subjects.clone();
+    assert_eq!(is, ["orders.created"]);
+    let streams = messaging::Settings::default().streams;
+    assert!(ensure_stream(js, &events::topology::DLQ, streams).await.is_ok());
+}

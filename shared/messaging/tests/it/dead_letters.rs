@@ -1,0 +1,54 @@
+use messaging::dead_letter;
+use testing::{World, eventually};
+
+use crate::recorder::{self, OtherRecorder, Recorder, effects, order, run, wait_for_effects};
+
+#[tokio::test]
+async fn a_redriven_event_is_processed_once_by_the_consumer_that_buried_it_and_by_nobody_else() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let running = run(&world, &pool, "a", Recorder);
+    world.publish_event(&order("mended-1")).await;
+    let letter = eventually("it is buried", async || world.dead_letters().await.pop()).await;
+    assert_eq!((letter.consumer.as_str(), letter.reason.as_str()), ("loyalty", "not yet mended"));
+
+    // Redriven too early it is buried again, as a dead letter of its own.
+    dead_letter::redrive(world.jetstream(), &letter).await.unwrap();
+    let again = eventually("it is buried again", async || {
+        world.dead_letters().await.pop().filter(|again| again.number != letter.number)
+    })
+    .await;
+    assert_eq!(again.event_id, letter.event_id);
+
+    sqlx::query("insert into mended values (now())").execute(&pool).await.unwrap();
+    let other = run(&world, &pool, "a", OtherRecorder);
+    wait_for_effects(&pool, "payment", 1).await;
+    // A redrive that is interrupted before the letter is removed is simply done again.
+    dead_letter::redrive(world.jetstream(), &again).await.unwrap();
+    let _ = dead_letter::redrive(world.jetstream(), &again).await;
+    assert_eq!(wait_for_effects(&pool, "loyalty", 1).await, ["mended-1"]);
+    world.publish_event(&order("last-1")).await;
+    wait_for_effects(&pool, "loyalty", 2).await;
+    wait_for_effects(&pool, "payment", 2).await;
+    assert_eq!(effects(&pool, "loyalty").await, ["mended-1", "last-1"]);
+    assert_eq!(effects(&pool, "payment").await, ["mended-1", "last-1"]);
+    assert!(world.dead_letters().await.is_empty());
+    running.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn a_discarded_dead_letter_leaves_a_note() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let running = run(&world, &pool, "a", Recorder);
+    world.publish("orders.created", "not an event").await;
+    let letter = eventually("it is buried", async || world.dead_letters().await.pop()).await;
+    dead_letter::discard(world.jetstream(), &letter, "a test message").await.unwrap();
+    let left = dead_letter::list(world.jetstream()).await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert!(left[0].discarded && left[0].reason.starts_with("discarded: a test message (was: undecodable"));
+    assert_eq!(left[0].stream_sequence, letter.stream_sequence);
+    assert!(dead_letter::get(world.jetstream(), letter.number).await.is_err());
+    running.stop().await;
+}

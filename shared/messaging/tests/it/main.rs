@@ -1,0 +1,8 @@
+//! The runtime's rules, each against a real broker and a real database.
+#![allow(clippy::unwrap_used)]
+
+mod consuming;
+mod dead_letters;
+mod outbox;
+mod partitions;
+mod recorder;

@@ -1,0 +1,153 @@
+use std::sync::Arc;
+
+use events::topology::ORDERS;
+use messaging::relay::Relay;
+use messaging::{Outgoing, TraceContext, append};
+use sqlx::PgPool;
+use testing::{World, eventually};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::recorder::{self, order, settings};
+
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+fn start_relay(world: &World, pool: &PgPool) -> CancellationToken {
+    let stop = CancellationToken::new();
+    let relay = Relay {
+        pool: pool.clone(),
+        jetstream: world.jetstream().clone(),
+        source: "order-api".into(),
+        outbox_written: Arc::new(Notify::new()),
+        settings: settings(),
+        stop: stop.clone(),
+    };
+    tokio::spawn(async move { relay.run().await.unwrap() });
+    stop
+}
+
+async fn write(pool: &PgPool, ids: std::ops::Range<usize>) {
+    let trace = TraceContext::from_parts(Some(TRACEPARENT), None);
+    let rows: Vec<_> = ids.map(|n| Outgoing::event(&order(&format!("order-{n}")), &trace)).collect();
+    let mut tx = pool.begin().await.unwrap();
+    append(&mut tx, &rows).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn wait_until_published(pool: &PgPool) {
+    eventually("the outbox is published", async || {
+        let waiting = "select count(*) from outbox where published_at is null";
+        let count = sqlx::query_scalar::<_, i64>(waiting).fetch_one(pool).await;
+        (count.unwrap() == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn committed_rows_are_published_once_in_order_with_their_headers() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let (first, second) = (start_relay(&world, &pool), start_relay(&world, &pool));
+    write(&pool, 0..2_500).await;
+    wait_until_published(&pool).await;
+    let bodies = world.published("orders.created.*").await;
+    let ids: Vec<_> =
+        bodies.iter().map(|body| body["data"]["orderId"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids, (0..2_500).map(|n| format!("order-{n}")).collect::<Vec<_>>());
+
+    let stream = world.jetstream().get_stream(ORDERS.name).await.unwrap();
+    let message = stream.get_raw_message(1).await.unwrap();
+    let header = |name: &str| message.headers.get(name).map(|value| value.as_str().to_owned());
+    assert_eq!(header("traceparent").as_deref(), Some(TRACEPARENT));
+    assert_eq!(header("ce-specversion").as_deref(), Some("1.0"));
+    assert_eq!(header("ce-type").as_deref(), Some("OrderCreated"));
+    assert_eq!(header("ce-source").as_deref(), Some("/order-api"));
+    assert_eq!(header("ce-id"), header("Nats-Msg-Id"));
+    assert!(header("ce-time").is_some());
+    let sequence: i64 = sqlx::query_scalar("select stream_sequence from outbox order by id limit 1")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(sequence, 1);
+    first.cancel();
+    second.cancel();
+}
+
+#[tokio::test]
+async fn a_rolled_back_change_says_nothing() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let stop = start_relay(&world, &pool);
+    let mut tx = pool.begin().await.unwrap();
+    let trace = TraceContext::from_parts(None, None);
+    append(&mut tx, &[Outgoing::event(&order("undone"), &trace)]).await.unwrap();
+    tx.rollback().await.unwrap();
+    write(&pool, 1..2).await;
+    wait_until_published(&pool).await;
+    assert_eq!(world.published("orders.>").await.len(), 1);
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn rows_written_while_the_broker_is_away_are_published_when_it_is_back() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let stop = start_relay(&world, &pool);
+    write(&pool, 0..10).await;
+    wait_until_published(&pool).await;
+    world.stop_nats().await;
+    write(&pool, 10..500).await;
+    world.start_nats().await;
+    wait_until_published(&pool).await;
+    assert_eq!(world.published("orders.created.*").await.len(), 500);
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_full_stream_pushes_back_into_the_outbox_and_loses_nothing() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let limit = |max_bytes| {
+        let mut config = world_config();
+        config.max_bytes = max_bytes;
+        config
+    };
+    world.jetstream().update_stream(limit(20_000)).await.unwrap();
+    let mut relay_settings = settings();
+    relay_settings.streams.max_bytes = Some(20_000);
+    let stop = CancellationToken::new();
+    let relay = Relay {
+        pool: pool.clone(),
+        jetstream: world.jetstream().clone(),
+        source: "order-api".into(),
+        outbox_written: Arc::new(Notify::new()),
+        settings: relay_settings,
+        stop: stop.clone(),
+    };
+    let task = tokio::spawn(async move { relay.run().await.unwrap() });
+    write(&pool, 0..200).await;
+    let stored = eventually("the stream is full", async || {
+        let stored = world.published("orders.>").await.len();
+        (stored > 10).then_some(stored)
+    })
+    .await;
+    assert!(stored < 200);
+    stop.cancel();
+    task.await.unwrap();
+    let stop = start_relay(&world, &pool);
+    wait_until_published(&pool).await;
+    assert_eq!(world.published("orders.created.*").await.len(), 200);
+    stop.cancel();
+}
+
+fn world_config() -> async_nats::jetstream::stream::Config {
+    async_nats::jetstream::stream::Config {
+        name: ORDERS.name.into(),
+        subjects: vec!["orders.>".into()],
+        discard: async_nats::jetstream::stream::DiscardPolicy::New,
+        max_message_size: ORDERS.max_message_bytes,
+        max_age: ORDERS.max_age,
+        allow_direct: true,
+        ..Default::default()
+    }
+}

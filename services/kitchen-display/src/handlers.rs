@@ -1,0 +1,30 @@
+//! Hears of orders. The consumer is partitioned: each order has one reader at a time among all instances,
+//! so its ticket is never fought over, and the others take over when an instance dies.
+
+use std::collections::BTreeSet;
+
+use events::Event;
+use events::topology::{self, ConsumerSpec};
+use messaging::{Consumer, Failure, Message, Received};
+use sqlx::PgConnection;
+
+use crate::store;
+
+pub struct Orders;
+
+impl Consumer for Orders {
+    type Message = Event;
+
+    const SPEC: &'static ConsumerSpec = &topology::KITCHEN_DISPLAY;
+
+    async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
+        let order_ids: BTreeSet<&str> = batch.iter().map(|event| Message::order_id(&**event)).collect();
+        let mut tickets = store::lock(&mut *tx, order_ids).await?;
+        for event in batch {
+            let ticket = tickets.entry(Message::order_id(&**event).to_owned()).or_default();
+            ticket.hear(event, event.trace());
+        }
+        store::save(tx, tickets.iter().map(|(id, ticket)| (id.as_str(), ticket))).await?;
+        Ok(())
+    }
+}

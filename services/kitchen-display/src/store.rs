@@ -1,0 +1,118 @@
+//! All SQL of the kitchen display. Events are stored many orders at a time; a bump locks its one row.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use events::Item;
+use messaging::TraceContext;
+use serde_json::value::RawValue;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool, Row};
+
+use crate::board::Snapshot;
+use crate::domain::{Order, Ticket};
+
+/// Loads and locks the tickets of these orders, with a new row for each that has none, so that two
+/// transactions about the same order always meet. Sorted ids lock in the same order: no deadlock.
+pub async fn lock(
+    db: &mut PgConnection,
+    order_ids: BTreeSet<&str>,
+) -> Result<BTreeMap<String, Ticket>, sqlx::Error> {
+    let ids: Vec<&str> = order_ids.into_iter().collect();
+    sqlx::query("insert into tickets (order_id) select unnest($1::text[]) on conflict do nothing")
+        .bind(&ids)
+        .execute(&mut *db)
+        .await?;
+    let rows = sqlx::query("select * from tickets where order_id = any($1) order by order_id for update")
+        .bind(&ids)
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(|row| Ok((row.try_get("order_id")?, read(row)?))).collect()
+}
+
+pub async fn lock_one(db: &mut PgConnection, order_id: &str) -> Result<Option<Ticket>, sqlx::Error> {
+    let row = sqlx::query("select * from tickets where order_id = $1 for update")
+        .bind(order_id)
+        .fetch_optional(db)
+        .await?;
+    row.map(|row| read(&row)).transpose()
+}
+
+/// Writes tickets whose rows are locked, in one statement however many there are.
+pub async fn save<'a>(
+    db: &mut PgConnection,
+    tickets: impl IntoIterator<Item = (&'a str, &'a Ticket)>,
+) -> Result<(), sqlx::Error> {
+    let (ids, tickets): (Vec<&str>, Vec<&Ticket>) = tickets.into_iter().unzip();
+    let orders = || tickets.iter().map(|ticket| ticket.order.as_ref());
+    sqlx::query(
+        "update tickets t
+         set state = s.state, confirmed = s.confirmed, cancelled = s.cancelled, customer_id = s.customer_id,
+             items = s.items, placed_at = s.placed_at, traceparent = s.traceparent,
+             tracestate = s.tracestate, started_at = s.started_at, ready_at = s.ready_at
+         from unnest($1::text[], $2::text[], $3::boolean[], $4::boolean[], $5::text[], $6::jsonb[],
+                     $7::timestamptz[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[])
+              as s (order_id, state, confirmed, cancelled, customer_id, items, placed_at, traceparent,
+                    tracestate, started_at, ready_at)
+         where t.order_id = s.order_id",
+    )
+    .bind(ids)
+    .bind(tickets.iter().map(|ticket| ticket.state().as_str()).collect::<Vec<_>>())
+    .bind(tickets.iter().map(|ticket| ticket.confirmed).collect::<Vec<_>>())
+    .bind(tickets.iter().map(|ticket| ticket.cancelled).collect::<Vec<_>>())
+    .bind(orders().map(|order| order.map(|order| order.customer_id.as_str())).collect::<Vec<_>>())
+    .bind(orders().map(|order| order.map(|order| Json(&order.items))).collect::<Vec<_>>())
+    .bind(orders().map(|order| order.map(|order| order.placed_at)).collect::<Vec<_>>())
+    .bind(orders().map(|order| order.map(|order| order.trace.traceparent.as_str())).collect::<Vec<_>>())
+    .bind(orders().map(|order| order.and_then(|order| order.trace.tracestate.as_deref())).collect::<Vec<_>>())
+    .bind(tickets.iter().map(|ticket| ticket.started_at).collect::<Vec<_>>())
+    .bind(tickets.iter().map(|ticket| ticket.ready_at).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+fn read(row: &PgRow) -> Result<Ticket, sqlx::Error> {
+    let customer_id: Option<String> = row.try_get("customer_id")?;
+    let order = match customer_id.map(TryInto::try_into) {
+        Some(customer_id) => Some(Order {
+            customer_id: customer_id.map_err(|why: String| sqlx::Error::Decode(why.into()))?,
+            items: row.try_get::<Json<Vec<Item>>, _>("items")?.0,
+            placed_at: row.try_get("placed_at")?,
+            trace: TraceContext::from_parts(row.try_get("traceparent")?, row.try_get("tracestate")?),
+        }),
+        None => None,
+    };
+    Ok(Ticket {
+        order,
+        confirmed: row.try_get("confirmed")?,
+        cancelled: row.try_get("cancelled")?,
+        started_at: row.try_get("started_at")?,
+        ready_at: row.try_get("ready_at")?,
+    })
+}
+
+/// The oldest live tickets, at most `limit`, and how many more there are, counted up to `count_up_to`: the
+/// board must stay quick when the kitchen is far behind.
+pub async fn board(pool: &PgPool, limit: i64, count_up_to: i64) -> Result<Snapshot, sqlx::Error> {
+    let row = sqlx::query(
+        "with live as (
+             select order_id, state, customer_id, items, placed_at, started_at from tickets
+             where state in ('waiting', 'started') order by placed_at, order_id limit $1),
+         counted as (
+             select from tickets where state in ('waiting', 'started') limit $1 + $2)
+         select (select count(*) from counted) - (select count(*) from live) as more,
+                coalesce((select json_agg(json_build_object(
+                    'orderId', order_id, 'state', state, 'customerId', customer_id,
+                    'items', (select json_agg(json_build_object('name', i->'name', 'quantity', i->'quantity'))
+                              from jsonb_array_elements(items) i),
+                    'placedAt', placed_at, 'startedAt', started_at) order by placed_at, order_id)
+                from live), '[]') as tickets",
+    )
+    .bind(limit)
+    .bind(count_up_to)
+    .fetch_one(pool)
+    .await?;
+    let tickets: Json<Box<RawValue>> = row.try_get("tickets")?;
+    Ok(Snapshot { tickets: tickets.0, more: row.try_get("more")? })
+}

@@ -112,11 +112,11 @@ impl Settler {
         );
         runtime.counters.buried.fetch_add(1, Relaxed);
         metrics::counter!("consumer_dead_letters_total", "consumer" => spec.name).increment(1);
-        delivery.terminate().await;
         if let (Some(id), Ok(mut db)) = (event_id, runtime.pool.acquire().await) {
             // A leftover count would only make a redriven event's patience shorter.
             let _ = alone::clear(&mut db, spec.name, id).await;
         }
+        delivery.terminate().await;
     }
 
     /// Repeats `work` for as long as something outside is away, holding on to what is in hand. Counts no

@@ -1,1 +1,43 @@
-fn main() {}
+//! Email: tells the customer that an order was received, cancelled, or is ready.
+
+mod domain;
+mod handlers;
+mod letter;
+mod routes;
+mod sender;
+mod smtp;
+mod store;
+mod task;
+
+use clap::Parser;
+use lettre::message::Mailbox;
+use secrecy::SecretString;
+use service::{Service, StaffToken};
+
+#[derive(Parser)]
+#[command(version, about = "Mails customers about their orders")]
+struct Config {
+    #[command(flatten)]
+    service: service::Config,
+    #[command(flatten)]
+    staff: StaffToken,
+    /// The SMTP server: smtp://host:port, smtps://user:password@host, smtp://host?tls=required
+    #[arg(long, env, hide_env_values = true, default_value = "smtp://127.0.0.1:1025")]
+    smtp_url: SecretString,
+    /// The sender of every mail.
+    #[arg(long, env, default_value = "The Coffee Shop <orders@coffee-shop.example>")]
+    mail_from: Mailbox,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::parse();
+    let connections = config.service.consumer_workers as u32;
+    let mut service = Service::start("email", config.service, sqlx::migrate!()).await?;
+    let smtp = smtp::Smtp::new(&config.smtp_url, connections)?;
+    let pool = service.pool.clone();
+    service.publish_outbox()?; // the tasks
+    service.consume(handlers::Orders)?; // OrderCreated, OrderCancelled, OrderReady
+    service.work(sender::Sender { pool: pool.clone(), smtp, from: config.mail_from })?;
+    service.serve(routes::router(pool, config.staff)).await
+}

@@ -88,7 +88,7 @@ pub async fn page(kitchen: &Service) -> BoxStream<'static, Value> {
     assert_eq!(answer.status(), 200);
     let mut unread = String::new();
     let snapshots = answer.bytes_stream().flat_map(move |chunk| {
-        unread.push_str(&String::from_utf8(chunk.unwrap_or_default().to_vec()).unwrap());
+        unread.push_str(std::str::from_utf8(&chunk.unwrap_or_default()).unwrap());
         let mut whole = Vec::new();
         while let Some((event, rest)) = unread.split_once("\n\n") {
             let data = event.strip_prefix("event: board\ndata: ");

@@ -1,0 +1,53 @@
+//! Sends one mail. At least once: between the SMTP server's answer and our note of it a process may die, and
+//! then the mail goes out again, with the same Message-ID, and is counted. No transaction is open while the
+//! server is spoken to.
+
+use std::time::Duration;
+
+use events::topology::{self, ConsumerSpec};
+use lettre::message::Mailbox;
+use messaging::{Failure, Message, Received, Rejectable, Worker};
+use sqlx::PgPool;
+
+use crate::letter::Letter;
+use crate::smtp::{Smtp, Undelivered};
+use crate::store;
+use crate::task::Task;
+
+pub struct Sender {
+    pub pool: PgPool,
+    pub smtp: Smtp,
+    pub from: Mailbox,
+}
+
+impl Worker for Sender {
+    type Task = Task;
+
+    const SPEC: &'static ConsumerSpec = &topology::EMAIL_WORKER;
+
+    const TIMEOUT: Duration = Duration::from_secs(40);
+
+    async fn work(&self, task: &Received<Task>) -> Result<(), Failure> {
+        let letter = Letter::compose(&task.mail, &self.from).reject()?;
+        if store::is_sent(&self.pool, &letter.message_id).await? {
+            return Ok(());
+        }
+        self.smtp.knock().await?;
+        store::begin(&self.pool, &letter.message_id).await?;
+        if let Err(Undelivered { failure, perhaps_sent }) = self.smtp.send(letter.message.clone()).await {
+            if !perhaps_sent {
+                store::take_back(&self.pool, &letter.message_id).await?;
+            }
+            return Err(failure);
+        }
+        store::record(&self.pool, &task.mail, &letter).await?;
+        metrics::counter!("mails_sent_total", "kind" => task.mail.says.kind()).increment(1);
+        tracing::info!(
+            order = Message::order_id(&**task),
+            trace = task.trace().trace_id(),
+            kind = task.mail.says.kind(),
+            "mail sent"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! The SMTP server is away, refuses, or this service dies.
+
+use std::collections::BTreeMap;
+
+use testing::{World, eventually};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+
+use crate::post::{BINARY, created, message_ids, open, settle};
+
+#[tokio::test]
+async fn mails_wait_while_the_smtp_server_is_away() {
+    let world = World::start().await;
+    let mut mailbox = world.mailbox().await;
+    let email = open(&world, &mailbox).await;
+    world.publish_event(&created("before", None)).await;
+    settle(&world, &email, 1).await;
+
+    mailbox.kill();
+    for n in 0..40 {
+        world.publish_event(&created(&format!("order-{n}"), None)).await;
+    }
+    // Longer than the attempts would last if they were counted.
+    eventually("the service has knocked in vain many times", async || {
+        (email.log().matches("takes no mail").count() > 100).then_some(())
+    })
+    .await;
+    mailbox.start_again().await;
+    settle(&world, &email, 41).await;
+
+    assert!(world.dead_letters().await.is_empty());
+    assert_eq!(mailbox.mails().len(), 41);
+    let extra: i64 =
+        sqlx::query_scalar("select sum(copies - 1) from mails").fetch_one(email.pool()).await.unwrap();
+    assert_eq!(extra, 0);
+}
+
+#[tokio::test]
+async fn a_killed_service_sends_every_mail_and_counts_every_copy() {
+    let world = World::start().await;
+    let mailbox = world.mailbox().await;
+    let mut email = open(&world, &mailbox).await;
+    for n in 0..200 {
+        world.publish_event(&created(&format!("order-{n}"), None)).await;
+    }
+    for round in 1..=3 {
+        eventually("some more mails are sent", async || (mailbox.mails().len() >= round * 40).then_some(()))
+            .await;
+        email.restart().await;
+    }
+    settle(&world, &email, 200).await;
+
+    let mut received: BTreeMap<String, i32> = BTreeMap::new();
+    message_ids(&mailbox).into_iter().for_each(|id| *received.entry(id).or_default() += 1);
+    let counted: BTreeMap<String, i32> = sqlx::query_as("select message_id, copies from mails")
+        .fetch_all(email.pool())
+        .await
+        .unwrap()
+        .into_iter()
+        .collect();
+    assert_eq!(received.len(), 200);
+    for (id, copies) in &received {
+        assert!(copies <= &counted[id], "{id} came {copies} times, {} are counted", counted[id]);
+    }
+    assert!(world.dead_letters().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_mail_the_server_refuses_for_good_is_buried_and_the_rest_flows() {
+    let world = World::start().await;
+    let server = refusing_server("refused", "550 5.1.1 no such mailbox").await;
+    let email = world.service("email", BINARY).env("SMTP_URL", server).start().await;
+    for customer in ["a", "refused", "b"] {
+        world.publish_event(&created(customer, Some(&format!("{customer}@example.com")))).await;
+    }
+    settle(&world, &email, 2).await;
+    let letters = world.dead_letters().await;
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].reason.contains("no such mailbox"), "{}", letters[0].reason);
+    assert_eq!(letters[0].attempts, 1);
+}
+
+#[tokio::test]
+async fn a_mail_the_server_cannot_take_now_is_tried_again() {
+    let world = World::start().await;
+    let server = refusing_server("busy", "451 4.3.0 mailbox is busy").await;
+    let email = world
+        .service("email", BINARY)
+        .env("SMTP_URL", server)
+        .env("CONSUMER_MAX_ATTEMPTS", "3")
+        .start()
+        .await;
+    for customer in ["busy", "a"] {
+        world.publish_event(&created(customer, Some(&format!("{customer}@example.com")))).await;
+    }
+    settle(&world, &email, 1).await;
+    let letters = world.dead_letters().await;
+    assert_eq!((letters.len(), letters[0].attempts), (1, 3));
+    assert!(letters[0].reason.contains("mailbox is busy"), "{}", letters[0].reason);
+    let open: i64 =
+        sqlx::query_scalar("select count(*) from handovers").fetch_one(email.pool()).await.unwrap();
+    assert_eq!(open, 0, "a mail that was refused was not perhaps sent");
+}
+
+/// An SMTP server that answers `refusal` to the recipient `who`, and takes every other mail. Just enough of
+/// RFC 5321 for answers that no ordinary server gives on demand.
+async fn refusing_server(who: &'static str, refusal: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("smtp://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (read, mut write) = connection.into_split();
+                let mut lines = BufReader::new(read).lines();
+                write.write_all(b"220 test\r\n").await?;
+                let mut in_data = false;
+                while let Some(line) = lines.next_line().await? {
+                    let answer = match line.as_str() {
+                        "." if in_data => "250 taken",
+                        _ if in_data => continue,
+                        "DATA" => "354 go on",
+                        line if line.starts_with("RCPT") && line.contains(who) => refusal,
+                        _ => "250 ok",
+                    };
+                    in_data = line == "DATA";
+                    write.write_all(format!("{answer}\r\n").as_bytes()).await?;
+                }
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    url
+}

@@ -47,7 +47,9 @@ use EventType::{
 };
 
 /// What can happen to one order, how it ends, and what the order API says on the way.
-const STORIES: [(&[EventType], (Status, Payment, Stock, Ticket), &[EventType]); 8] = [
+type Story = (&'static [EventType], (Status, Payment, Stock, Ticket), &'static [EventType]);
+
+const STORIES: [Story; 8] = [
     (&[CAPTURED], (Status::Received, Payment::Captured, Stock::Pending, Ticket::None), &[]),
     (
         &[CAPTURED, RESERVED],

@@ -1,0 +1,131 @@
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use testing::{World, eventually, within};
+
+use crate::shop::{Shop, latte, problem};
+
+#[tokio::test]
+async fn orders_are_taken_while_the_broker_is_away_and_flow_when_it_is_back() {
+    let shop = Shop::open().await;
+    shop.world.stop_nats().await;
+    for n in 0..20 {
+        shop.place(&latte(&format!("c-{n}"))).await;
+    }
+    assert_eq!(shop.get("/health/ready").await.status(), 200);
+    shop.world.start_nats().await;
+    shop.world.settle(&shop.api).await;
+    assert_eq!(shop.world.published("orders.created.*").await.len(), 20);
+}
+
+#[tokio::test]
+async fn without_its_database_an_order_is_refused_quickly_and_taken_again_afterwards() {
+    let shop = Shop::inside(World::with_own_postgres().await, &[]).await;
+    shop.place(&latte("c-0")).await;
+    shop.world.kill_postgres();
+    for _ in 0..3 {
+        let start = Instant::now();
+        let answer = shop.post_with_key("k-1", &latte("c-1")).await;
+        assert!(start.elapsed() < Duration::from_secs(4), "refused after {:?}", start.elapsed());
+        assert!(answer.headers().contains_key("retry-after"));
+        problem(answer, 503).await;
+    }
+    shop.world.start_postgres();
+    let taken: Value = within(Duration::from_secs(10), "orders are taken again", async || {
+        let answer = shop.post_with_key("k-1", &latte("c-1")).await;
+        if answer.status() == 201 { answer.json().await.ok() } else { None }
+    })
+    .await;
+    assert_eq!(taken["status"], "received");
+    assert_eq!(shop.count("select count(*) from orders where customer_id = 'c-1'").await, 1);
+    shop.world.settle(&shop.api).await;
+}
+
+#[tokio::test]
+async fn a_lost_connection_loses_and_doubles_no_order() {
+    let shop = Shop::open().await;
+    let url = shop.url("/orders");
+    let placing = (0..8).map(|customer| {
+        let (client, url) = (shop.http.clone(), url.clone());
+        tokio::spawn(async move {
+            for _ in 0..60 {
+                let answer = client.post(&url).json(&latte(&format!("c-{customer}"))).send().await.unwrap();
+                assert_eq!(answer.status(), 201);
+            }
+        })
+    });
+    let placing: Vec<_> = placing.collect();
+    let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+               where application_name = 'order-api' and datname = current_database()";
+    for _ in 0..5 {
+        assert!(shop.count(cut).await > 0, "connections are cut");
+        let now = shop.orders().await;
+        eventually("orders go on", async || {
+            (shop.orders().await > now || placing.iter().all(|task| task.is_finished())).then_some(())
+        })
+        .await;
+    }
+    for task in placing {
+        task.await.unwrap();
+    }
+    assert_eq!(shop.orders().await, 480);
+    assert_eq!(shop.count("select count(distinct order_id) from outbox").await, 480);
+    assert_eq!(shop.count("select count(*) from outbox").await, 480);
+}
+
+#[tokio::test]
+async fn after_an_unknown_outcome_the_same_key_gives_one_order() {
+    let shop = Shop::open().await;
+    let mut lock = shop.api.pool().begin().await.unwrap();
+    sqlx::query("lock table orders in access exclusive mode").execute(&mut *lock).await.unwrap();
+    let start = Instant::now();
+    let answer = shop.post_with_key("k", &latte("c")).await;
+    assert!(start.elapsed() < Duration::from_secs(5), "refused after {:?}", start.elapsed());
+    let problem = problem(answer, 503).await;
+    assert!(problem["detail"].as_str().unwrap().contains("Idempotency-Key"), "{problem}");
+    // The database may still store it, now that it can.
+    lock.rollback().await.unwrap();
+    within(Duration::from_secs(10), "the order is taken", async || {
+        (shop.post_with_key("k", &latte("c")).await.status() == 201).then_some(())
+    })
+    .await;
+    shop.world.settle(&shop.api).await;
+    assert_eq!(shop.orders().await, 1);
+    assert_eq!(shop.world.published("orders.created.*").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once_and_loses_nothing() {
+    let shop = Shop::with(&[("ORDER_QUEUE", "1"), ("ORDER_WRITERS", "1")]).await;
+    let answers = futures::future::join_all((0..300).map(|_| async { shop.post(&latte("c")).await })).await;
+    let mut taken = 0;
+    for answer in answers {
+        if answer.status() == 201 {
+            taken += 1;
+        } else {
+            assert_eq!(answer.headers()["retry-after"], "1");
+            problem(answer, 503).await;
+        }
+    }
+    assert!(taken > 0);
+    assert_eq!(shop.orders().await, taken);
+}
+
+#[tokio::test]
+async fn too_long_a_backlog_refuses_orders_until_it_is_published() {
+    let shop = Shop::with(&[("MAX_BACKLOG", "10")]).await;
+    shop.world.stop_nats().await;
+    let refused = eventually("orders are refused", async || {
+        let answer = shop.post(&latte("c")).await;
+        (answer.status() != 201).then_some(answer)
+    })
+    .await;
+    assert!(refused.headers().contains_key("retry-after"));
+    problem(refused, 503).await;
+    assert!(shop.orders().await > 10);
+    shop.world.start_nats().await;
+    eventually("orders are taken again", async || {
+        (shop.post(&latte("c")).await.status() == 201).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,64 @@
+use serde_json::{Value, json};
+use testing::STAFF_TOKEN;
+
+use crate::shop::{Shop, latte, problem};
+
+#[tokio::test]
+async fn the_menu_has_names_skus_and_prices() {
+    let shop = Shop::open().await;
+    let answer = shop.get("/menu").await.text().await.unwrap();
+    assert!(answer.contains(r#"{"sku":"latte","name":"Latte","price":4.50}"#), "{answer}");
+}
+
+#[tokio::test]
+async fn the_api_is_described_completely() {
+    let shop = Shop::open().await;
+    let page: Value = shop.get("/openapi.json").await.json().await.unwrap();
+    let operations = [
+        ("/menu", "get", &["200"][..]),
+        ("/orders", "post", &["201", "400", "409", "413", "415", "422", "500", "503"]),
+        ("/orders", "get", &["200", "400", "401", "422", "503"]),
+        ("/orders/{id}", "get", &["200", "404", "503"]),
+        ("/orders/{id}/events", "get", &["200", "204", "404", "503"]),
+    ];
+    for (path, method, statuses) in operations {
+        let responses = &page["paths"][path][method]["responses"];
+        let described: Vec<&String> = responses.as_object().expect(path).keys().collect();
+        assert_eq!(described, statuses, "{method} {path}");
+    }
+    let schemas = page["components"]["schemas"].as_object().unwrap();
+    for name in ["NewOrder", "Accepted", "OrderView", "Problem", "FieldError", "Menu", "Orders"] {
+        assert!(schemas.contains_key(name), "{name} is not described");
+    }
+    assert!(page["paths"]["/orders"]["post"]["responses"]["201"]["headers"]["Location"].is_object());
+    let docs = shop.get("/docs/").await;
+    assert_eq!(docs.status(), 200);
+    assert!(docs.text().await.unwrap().contains("swagger"));
+}
+
+#[tokio::test]
+async fn staff_see_the_latest_orders_page_by_page() {
+    let shop = Shop::open().await;
+    let refused = shop.get("/orders").await;
+    assert_eq!(refused.headers()["www-authenticate"], "Bearer");
+    problem(refused, 401).await;
+    let list = async |query: &str| {
+        let request = shop.http.get(shop.url(&format!("/orders{query}"))).bearer_auth(STAFF_TOKEN);
+        request.send().await.unwrap()
+    };
+    let page = async |query: &str| list(query).await.json::<Value>().await.unwrap();
+    assert_eq!(page("").await, json!({ "orders": [] }));
+
+    futures::future::join_all((0..104).map(|_| async { shop.place(&latte("c")).await })).await;
+    let newest = shop.place(&latte("last")).await;
+    let first = page("").await;
+    assert_eq!(first["orders"].as_array().unwrap().len(), 100);
+    assert_eq!(first["orders"][0]["orderId"], newest.as_str());
+    let second = page(&format!("?before={}", first["next"].as_str().unwrap())).await;
+    assert_eq!(second["orders"].as_array().unwrap().len(), 5);
+    assert!(second["next"].is_null());
+    assert_eq!(page("?status=cancelled").await["orders"], json!([]));
+    assert_eq!(page("?status=received").await["orders"].as_array().unwrap().len(), 100);
+    let wrong = problem(list("?status=lost").await, 422).await;
+    assert_eq!(wrong["errors"][0]["pointer"], "/status");
+}

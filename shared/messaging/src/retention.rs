@@ -39,5 +39,11 @@ async fn forget_some(pool: &PgPool) -> Result<u64, sqlx::Error> {
         "delete from inbox where ctid = any(array(
              select ctid from inbox where processed_at < now() - interval '14 days' limit 5000))",
     );
-    Ok(outbox.execute(pool).await?.rows_affected() + inbox.execute(pool).await?.rows_affected())
+    // Left behind when a copy of an event was still in hand while the event was buried.
+    let attempts = sqlx::query("delete from attempts where last_at < now() - interval '1 day'");
+    let mut rows = 0;
+    for statement in [outbox, inbox, attempts] {
+        rows += statement.execute(pool).await?.rows_affected();
+    }
+    Ok(rows)
 }

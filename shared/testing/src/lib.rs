@@ -3,7 +3,7 @@
 //! and goes when the test process does, even if that is killed.
 //!
 //! Test support panics with a description instead of returning errors.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod broker;
 mod mailbox;

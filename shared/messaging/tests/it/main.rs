@@ -1,5 +1,5 @@
 //! The runtime's rules, each against a real broker and a real database.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod consuming;
 mod dead_letters;

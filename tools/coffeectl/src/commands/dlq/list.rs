@@ -1,0 +1,57 @@
+//! `coffeectl dlq list`
+
+use anyhow::Result;
+use events::topology::ConsumerSpec;
+use messaging::dead_letter;
+use time::OffsetDateTime;
+
+use super::as_json;
+use crate::answer;
+use crate::commands::consumer;
+use crate::shop::Shop;
+use crate::table::{Table, age, shortened};
+
+const REASON_WIDTH: usize = 80;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only those of this consumer.
+    #[arg(long, value_parser = consumer)]
+    consumer: Option<&'static ConsumerSpec>,
+    /// Only those whose reason contains this text.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Also the notes of those that were discarded.
+    #[arg(long)]
+    discarded: bool,
+}
+
+pub async fn run(shop: &Shop, args: Args, json: bool) -> Result<()> {
+    let mut letters = dead_letter::list(&shop.jetstream).await?;
+    letters.retain(|letter| {
+        args.consumer.is_none_or(|spec| spec.name == letter.consumer)
+            && args.reason.as_ref().is_none_or(|text| letter.reason.contains(text))
+            && (args.discarded || !letter.discarded)
+    });
+    if json {
+        return answer::json(&letters.iter().map(as_json).collect::<Vec<_>>());
+    }
+    if letters.is_empty() {
+        println!("no dead letters");
+        return Ok(());
+    }
+    let mut table = Table::new(["N", "CONSUMER", "BURIED", "ATTEMPTS", "SUBJECT", "EVENT", "REASON"]);
+    for letter in &letters {
+        table.row([
+            letter.number.to_string(),
+            letter.consumer.clone(),
+            format!("{} ago", age((OffsetDateTime::now_utc() - letter.buried_at).as_seconds_f64())),
+            letter.attempts.to_string(),
+            letter.subject.clone(),
+            shortened(&letter.event_id, 40),
+            shortened(&letter.reason, REASON_WIDTH),
+        ]);
+    }
+    print!("{table}");
+    Ok(())
+}

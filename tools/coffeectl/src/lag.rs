@@ -1,0 +1,56 @@
+//! How far a consumer is behind, by the broker's account.
+
+use anyhow::{Context as _, Result};
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::{Context, stream::Stream};
+use events::topology::ConsumerSpec;
+
+/// Summed over the durables of one consumer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lag {
+    /// Not delivered yet.
+    pub pending: u64,
+    /// Delivered, not acknowledged yet.
+    pub unacknowledged: u64,
+    /// Delivered more than once and still not acknowledged.
+    pub redelivered: u64,
+    /// Requests for messages that wait at the broker: somebody is listening.
+    pub waiting: u64,
+}
+
+impl Lag {
+    pub fn total(&self) -> u64 {
+        self.pending + self.unacknowledged
+    }
+}
+
+/// `None` when the consumer has no position on the broker: its service never ran.
+pub async fn of(js: &Context, spec: &ConsumerSpec) -> Result<Option<Lag>> {
+    let mut sum = Lag::default();
+    for mut durable in durables(js, spec).await? {
+        let Some(durable) = durable.as_mut() else { return Ok(None) };
+        let info = durable.info().await.with_context(|| format!("asking the broker about {}", spec.name))?;
+        sum.pending += info.num_pending;
+        sum.unacknowledged += info.num_ack_pending as u64;
+        sum.redelivered += info.num_redelivered as u64;
+        sum.waiting += info.num_waiting as u64;
+    }
+    Ok(Some(sum))
+}
+
+/// The consumer's durables on the broker; `None` for one that is not there.
+pub async fn durables(js: &Context, spec: &ConsumerSpec) -> Result<Vec<Option<PullConsumer>>> {
+    let stream = stream(js, spec.stream.name).await?;
+    let mut found = Vec::new();
+    for (name, _) in spec.durables() {
+        found.push(stream.get_consumer(&name).await.ok());
+    }
+    Ok(found)
+}
+
+pub async fn stream(js: &Context, name: &str) -> Result<Stream> {
+    js.get_stream(name).await.with_context(|| {
+        format!("the broker has no stream {name} or does not answer; the services make it when they start")
+    })
+}

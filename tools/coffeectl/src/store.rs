@@ -1,0 +1,43 @@
+//! What the tool reads from the tables that every service has: its outbox and its instances.
+
+use sqlx::PgPool;
+
+/// One running copy of a consumer, by its own account. Counters are those of its process.
+#[derive(Debug, sqlx::FromRow, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Instance {
+    #[serde(skip)]
+    pub consumer: String,
+    pub instance: String,
+    pub seen_seconds_ago: f64,
+    pub handled: i64,
+    pub duplicates: i64,
+    pub retries: i64,
+    pub buried: i64,
+}
+
+#[derive(Debug, sqlx::FromRow)]
+pub struct Backlog {
+    pub unpublished: i64,
+    /// Age of the oldest unpublished row.
+    pub oldest_seconds: Option<f64>,
+}
+
+pub async fn instances(pool: &PgPool) -> Result<Vec<Instance>, sqlx::Error> {
+    sqlx::query_as(
+        "select consumer, instance, extract(epoch from now() - seen_at)::float8 as seen_seconds_ago,
+                handled, duplicates, retries, buried
+         from consumer_instances order by consumer, instance",
+    )
+    .fetch_all(pool)
+    .await
+}
+
+pub async fn backlog(pool: &PgPool) -> Result<Backlog, sqlx::Error> {
+    sqlx::query_as(
+        "select count(*) as unpublished, extract(epoch from now() - min(created_at))::float8 as oldest_seconds
+         from outbox where published_at is null",
+    )
+    .fetch_one(pool)
+    .await
+}

@@ -25,7 +25,8 @@ create table orders (
 -- For the sweeper. It holds only orders that are not settled yet, so it stays small.
 create index orders_unsettled on orders (deadline_at) where status = 'received';
 
--- Every version of an order after the first, which is the order's own row.
+-- Every version of an order after the first, which is the order's own row. It is written only while that row
+-- is locked, so a foreign key would check again, for every line, what is known.
 create table order_timeline (
     order_id text collate "C" not null,
     version bigint not null,

@@ -39,8 +39,9 @@ impl Backlog {
 
     /// Looks until told to stop. While the database does not answer, what was known last stays true.
     pub async fn watch(self, pool: PgPool, limits: Limits, stop: CancellationToken) -> anyhow::Result<()> {
+        let enough = if limits.rows > 0 { limits.rows } else { i64::MAX - 1 };
         loop {
-            match store::backlog(&pool, limits.rows).await {
+            match store::backlog(&pool, enough).await {
                 Ok((rows, age)) => self.note(limits, rows, age),
                 Err(error) => tracing::debug!(%error, "cannot look at the outbox"),
             }

@@ -7,6 +7,7 @@ use events::Cents;
 use messaging::outbox::Columns;
 use sqlx::{PgConnection, PgPool};
 
+use crate::idempotency::Claim;
 use crate::placement::Placement;
 
 /// Stores the orders in one statement and one commit, and returns the ids of those it stored. The others'
@@ -20,7 +21,6 @@ pub async fn accept(
     settle_within: Duration,
 ) -> Result<HashSet<String>, sqlx::Error> {
     let outbox = Columns::of(orders.iter().map(|order| &order.created));
-    let key = |order: &'_ &Placement| order.claim.as_ref().map(|claim| claim.key().to_owned());
     let stored: Vec<String> = sqlx::query_scalar(
         "with incoming as (
              select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
@@ -57,7 +57,7 @@ pub async fn accept(
     .bind(orders.iter().map(|order| order.email.as_deref()).collect::<Vec<_>>())
     .bind(orders.iter().map(|order| order.items.as_str()).collect::<Vec<_>>())
     .bind(orders.iter().map(|order| order.total.0).collect::<Vec<_>>())
-    .bind(orders.iter().map(key).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.claim.as_ref().map(Claim::key)).collect::<Vec<_>>())
     .bind(orders.iter().map(|order| order.fingerprint.as_slice()).collect::<Vec<_>>())
     .bind(outbox.ids)
     .bind(outbox.kinds)

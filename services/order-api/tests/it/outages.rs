@@ -1,9 +1,10 @@
 use std::time::{Duration, Instant};
 
+use events::StockReserved;
 use serde_json::Value;
 use testing::{World, eventually, within};
 
-use crate::shop::{Shop, latte, problem};
+use crate::shop::{Shop, captured, latte, problem};
 
 #[tokio::test]
 async fn orders_are_taken_while_the_broker_is_away_and_flow_when_it_is_back() {
@@ -16,6 +17,20 @@ async fn orders_are_taken_while_the_broker_is_away_and_flow_when_it_is_back() {
     shop.world.start_nats().await;
     shop.world.settle(&shop.api).await;
     assert_eq!(shop.world.published("orders.created.*").await.len(), 20);
+}
+
+#[tokio::test]
+async fn the_counter_opens_while_the_broker_is_away() {
+    let world = World::start().await;
+    world.stop_nats().await;
+    let shop = Shop::inside(world, &[]).await;
+    let id = shop.place(&latte("c")).await;
+    shop.world.start_nats().await;
+    shop.say(captured(&id)).await;
+    shop.say(StockReserved { order_id: id.clone() }).await;
+    shop.status_becomes(&id, "confirmed").await;
+    shop.world.settle(&shop.api).await;
+    assert_eq!(shop.world.published("orders.created.*").await.len(), 1);
 }
 
 #[tokio::test]

@@ -27,6 +27,10 @@ pub enum Outcome {
 }
 
 impl Counter {
+    pub async fn find(&self, order_id: &OrderId) -> Result<Option<Ticket>, sqlx::Error> {
+        store::find(&self.pool, order_id.as_str()).await
+    }
+
     /// `request` is the trace to continue when the ticket has none of its own.
     pub async fn bump(
         &self,

@@ -42,6 +42,7 @@ pub fn router(counter: Counter, staff_token: StaffToken, stop: CancellationToken
     Router::new()
         .route("/board", get(snapshot))
         .route("/board/events", get(live))
+        .route("/tickets/{order_id}", get(ticket))
         .merge(bumps)
         .with_state(Kitchen { counter, board, stop })
         .merge(page::router())
@@ -86,6 +87,19 @@ fn sent(view: &View) -> Option<Sent> {
     }
 }
 
+async fn ticket(
+    State(kitchen): State<Kitchen>,
+    Path(order_id): Path<String>,
+) -> Result<Json<Answer>, Problem> {
+    let order_id = OrderId::try_from(order_id).map_err(Problem::unprocessable)?;
+    let ticket = kitchen.counter.find(&order_id).await?.ok_or_else(no_ticket)?;
+    Ok(Json(Answer::new(order_id, &ticket)))
+}
+
+fn no_ticket() -> Problem {
+    Problem::not_found("the kitchen has no ticket for this order")
+}
+
 async fn start(
     State(kitchen): State<Kitchen>,
     headers: HeaderMap,
@@ -112,11 +126,11 @@ async fn bump(
     match kitchen.counter.bump(&order_id, bump, trace_of(headers)).await? {
         Outcome::Done(ticket) => Ok(Json(Answer::new(order_id, &ticket))),
         Outcome::Refused(refused) => Err(Problem::new(StatusCode::CONFLICT, refused.reason())),
-        Outcome::Unknown => Err(Problem::not_found("the kitchen has no ticket for this order")),
+        Outcome::Unknown => Err(no_ticket()),
     }
 }
 
-/// A ticket after a bump.
+/// Where a ticket stands.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer {

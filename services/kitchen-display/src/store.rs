@@ -38,6 +38,12 @@ pub async fn lock_one(db: &mut PgConnection, order_id: &str) -> Result<Option<Ti
     row.map(|row| read(&row)).transpose()
 }
 
+pub async fn find(pool: &PgPool, order_id: &str) -> Result<Option<Ticket>, sqlx::Error> {
+    let row =
+        sqlx::query("select * from tickets where order_id = $1").bind(order_id).fetch_optional(pool).await?;
+    row.map(|row| read(&row)).transpose()
+}
+
 /// Writes tickets whose rows are locked, in one statement however many there are.
 pub async fn save<'a>(
     db: &mut PgConnection,

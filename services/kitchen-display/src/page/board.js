@@ -1,7 +1,7 @@
 // The board: shows each snapshot the server sends, and sends what the barista does. Order data only ever
 // becomes text, never markup.
 import { listen } from "/connection.js";
-import { forgetToken, hasToken, post, signIn } from "/staff.js";
+import { forgetToken, get, hasToken, post, signIn } from "/staff.js";
 import { Ticket } from "/ticket.js";
 import { steer } from "/keys.js";
 
@@ -69,10 +69,13 @@ function announce(come, gone) {
     : come.map((ticket) => `New order for ${ticket.customerId}`);
   news.push(...ours.slice(0, 3).map((ticket) => `${ticket.title} left the board`));
   if (news.length > 0) find("news").textContent = news.join(". ");
-  const halfMade = ours.filter((ticket) => ticket.state === "started");
-  if (halfMade.length > 0) {
-    toast(`${halfMade.map((ticket) => ticket.title).join(", ")}: finished elsewhere or cancelled`);
-  }
+  ours.filter((ticket) => ticket.state === "started").forEach(warn);
+}
+
+// Nobody should go on making what is no longer wanted.
+async function warn(ticket) {
+  const { state } = await get(`/tickets/${encodeURIComponent(ticket.orderId)}`).catch(() => ({}));
+  if (state === "pulled") toast(`Cancelled, stop making it: ${ticket.title}`);
 }
 
 async function bump(ticket) {

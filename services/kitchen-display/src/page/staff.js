@@ -27,12 +27,15 @@ find("sign-in-form").addEventListener("submit", (event) => {
 });
 find("sign-in-cancel").addEventListener("click", () => find("sign-in").close(""));
 
+export const get = (path) => ask(path, {});
+export const post = (path) =>
+  ask(path, { method: "POST", headers: { Authorization: `Bearer ${sessionStorage.getItem(KEY)}` } });
+
 // The answer, or an error whose message can be shown.
-export async function post(path) {
+async function ask(path, request) {
   let response;
   try {
-    const headers = { Authorization: `Bearer ${sessionStorage.getItem(KEY)}` };
-    response = await fetch(path, { method: "POST", headers, signal: AbortSignal.timeout(8000) });
+    response = await fetch(path, { ...request, signal: AbortSignal.timeout(8000) });
   } catch {
     throw Object.assign(new Error("The kitchen did not answer. Please try again."), { status: 0 });
   }

@@ -1,5 +1,6 @@
 //! The page itself, and how many may be open.
 
+use futures::StreamExt;
 use testing::World;
 
 use crate::kitchen::{BINARY, open, page};
@@ -59,4 +60,28 @@ async fn open_pages_do_not_hold_up_the_end() {
     kitchen.terminate().await;
     assert!(asked.elapsed() < std::time::Duration::from_secs(5), "{:?}", asked.elapsed());
     assert!(kitchen.log().contains("stopped"));
+}
+
+#[tokio::test]
+async fn pages_are_told_while_the_database_is_away() {
+    let world = World::with_own_postgres().await;
+    let kitchen = open(&world).await;
+    let answer = reqwest::get(format!("{}/board/events", kitchen.url())).await.unwrap();
+    let mut chunks = answer.bytes_stream();
+    let mut hear = async |word: &str| {
+        let heard = async {
+            while let Some(Ok(chunk)) = chunks.next().await {
+                if std::str::from_utf8(&chunk).unwrap().contains(&format!("event: {word}\n")) {
+                    return;
+                }
+            }
+            panic!("the stream ended before {word}");
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), heard).await.expect("in time");
+    };
+    hear("board").await;
+    world.kill_postgres();
+    hear("away").await;
+    world.start_postgres();
+    hear("board").await;
 }

@@ -1,1 +1,51 @@
-fn main() {}
+//! Charges each order once through the card processor, and gives the money back when the order is cancelled.
+//! Hears OrderCreated and OrderCancelled, says PaymentCaptured, PaymentDeclined and PaymentRefunded. The
+//! consumer only notes what is to be done; the charges task does it, outside of any transaction.
+
+mod charges;
+mod domain;
+mod handlers;
+mod processor;
+mod store;
+
+use std::sync::Arc;
+
+use axum::Router;
+use clap::Parser;
+use service::Service;
+use tokio::sync::Notify;
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Config {
+    #[command(flatten)]
+    service: service::Config,
+
+    #[command(flatten)]
+    processor: processor::Config,
+
+    /// Calls to the card processor under way at once.
+    #[arg(long, env, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    charges_in_flight: u32,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::parse();
+    let processor = processor::Processor::new(&config.processor)?;
+    let due = Arc::new(Notify::new());
+
+    let mut service = Service::start("payment", config.service, sqlx::migrate!()).await?;
+    service.publish_outbox()?;
+    service.consume(handlers::Orders { due: Arc::clone(&due) })?;
+    let desk = charges::Desk {
+        pool: service.pool.clone(),
+        processor,
+        in_flight: config.charges_in_flight,
+        due,
+        outbox_written: Arc::clone(&service.outbox_written),
+        stop: service.stop.clone(),
+    };
+    service.spawn("charges", desk.run());
+    service.serve(Router::new()).await
+}

@@ -1,0 +1,84 @@
+//! Does what the consumer noted: claims payments that are due, asks the card processor with many requests in
+//! flight, and writes down many answers at once. No transaction is open while a request is.
+//!
+//! Whatever is lost on the way (this process, its claims, an answer, a commit) is harmless: the claim runs
+//! out, somebody asks again under the same key, and the processor gives the answer it gave before.
+
+mod circuit;
+mod claims;
+mod results;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use sqlx::PgPool;
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{Attempt, Outcome};
+use crate::processor::Processor;
+use crate::store::Claimed;
+use circuit::Circuit;
+
+/// Where payments are worked off.
+pub struct Desk {
+    pub pool: PgPool,
+    pub processor: Processor,
+    /// Requests to the processor under way at once.
+    pub in_flight: u32,
+    /// Told when a payment may be due.
+    pub due: Arc<Notify>,
+    /// Told when there is something to say.
+    pub outbox_written: Arc<Notify>,
+    pub stop: CancellationToken,
+}
+
+impl Desk {
+    /// Runs until told to stop; then waits for the answers of the requests under way and writes them down.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let (answers, incoming) = mpsc::channel(2 * self.in_flight as usize);
+        let caller = Arc::new(Caller {
+            processor: self.processor.clone(),
+            circuit: Mutex::new(Circuit::default()),
+            places: Arc::new(Semaphore::new(self.in_flight as usize)),
+        });
+        tokio::join!(claims::work(&self, caller, answers), results::write_down(&self, incoming));
+        Ok(())
+    }
+}
+
+/// Makes one call and sees to what its end says about the processor.
+struct Caller {
+    processor: Processor,
+    circuit: Mutex<Circuit>,
+    places: Arc<Semaphore>,
+}
+
+impl Caller {
+    async fn call(&self, claimed: Claimed) -> Attempt {
+        let Claimed { payment, was_uncertain } = claimed;
+        let started = Instant::now();
+        let outcome = self.processor.call(&payment).await;
+        let label = match &outcome {
+            Outcome::Captured { .. } => "captured",
+            Outcome::Declined { .. } => "declined",
+            Outcome::Refunded => "refunded",
+            Outcome::Unknown => "unknown",
+            Outcome::NotReached => "not reached",
+            Outcome::Refused { why } => {
+                tracing::error!(order = %payment.order_id, trace = payment.trace.trace_id(), why,
+                    "the card processor refuses this request; this is a defect, not a declined card");
+                "refused"
+            }
+        };
+        metrics::counter!("payment_calls_total", "outcome" => label).increment(1);
+        metrics::histogram!("payment_call_seconds").record(started.elapsed().as_secs_f64());
+        let is_alive = !matches!(outcome, Outcome::Unknown | Outcome::NotReached);
+        self.circuit().report(is_alive, Instant::now());
+        Attempt { order_id: payment.order_id, number: payment.attempts, was_uncertain, outcome }
+    }
+
+    fn circuit(&self) -> std::sync::MutexGuard<'_, Circuit> {
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

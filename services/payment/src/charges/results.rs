@@ -1,0 +1,68 @@
+//! Writes down how calls ended: the new state and what is to be said about it, for many payments in one
+//! transaction.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use events::Event;
+use messaging::Outgoing;
+use tokio::sync::mpsc;
+
+use super::Desk;
+use crate::domain::{Attempt, State};
+use crate::store;
+
+/// Answers per transaction, at most.
+const BATCH: usize = 512;
+/// Times that a batch is tried. After that its claims run out and the processor is asked again, which gives
+/// the same answers; so one batch that cannot be written never blocks the next.
+const TRIES: u32 = 5;
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Ends when the last caller is gone.
+pub async fn write_down(desk: &Desk, mut answers: mpsc::Receiver<Attempt>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while answers.recv_many(&mut batch, BATCH).await > 0 {
+        for attempt in 1..=TRIES {
+            match write_batch(desk, &batch).await {
+                Ok(()) => break,
+                Err(error) => {
+                    tracing::warn!(%error, attempt, answers = batch.len(), "cannot write answers down");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+        batch.clear();
+    }
+}
+
+async fn write_batch(desk: &Desk, batch: &[Attempt]) -> Result<(), sqlx::Error> {
+    let order_ids: Vec<&str> = batch.iter().map(|attempt| attempt.order_id.as_str()).collect();
+    let mut tx = desk.pool.begin().await?;
+    let mut payments: HashMap<_, _> = store::lock(&mut tx, &order_ids)
+        .await?
+        .into_iter()
+        .map(|payment| (payment.order_id.clone(), (payment, false)))
+        .collect();
+    let mut outgoing = Vec::new();
+    // Two answers about one order are possible, when a claim ran out: the second meets the first's result.
+    for attempt in batch {
+        let Some((payment, is_changed)) = payments.get_mut(&attempt.order_id) else { continue };
+        if let Some((next, said)) = payment.clone().learn(attempt) {
+            outgoing.extend(said.map(|data| Outgoing::event(&Event::new(data, None), &next.trace)));
+            (*payment, *is_changed) = (next, true);
+        }
+    }
+    let changed: Vec<_> =
+        payments.into_values().filter(|(_, is_changed)| *is_changed).map(|(payment, _)| payment).collect();
+    store::update(&mut tx, &changed).await?;
+    messaging::append(&mut tx, &outgoing).await?;
+    tx.commit().await?;
+    if !outgoing.is_empty() {
+        desk.outbox_written.notify_one();
+    }
+    if changed.iter().any(|payment| payment.state == State::RefundDue) {
+        desk.due.notify_one();
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! What the payment service hears.
+
+mod orders;
+
+pub use orders::Orders;

@@ -1,0 +1,64 @@
+use serde_json::json;
+
+use crate::{Shop, captured, created};
+
+const SAMPLE: &str = r#"{"eventType": "OrderCreated", "timestamp": "2024-03-15T10:30:00Z",
+    "data": {"orderId": "order-123", "customerId": "cust-456", "items": [{"name": "Latte", "price": 4.50}], "total": 4.50}}"#;
+
+#[tokio::test]
+async fn a_redelivered_order_is_charged_once() {
+    let shop = Shop::open().await;
+    for _ in 0..5 {
+        shop.world.publish("orders.created", SAMPLE).await;
+        shop.world.publish_event(&created("order-123", "cust-456")).await;
+    }
+    shop.until_state("order-123", "captured").await;
+    assert_eq!(shop.said("order-123").await, ["PaymentCaptured"]);
+    assert_eq!(shop.charges("order-123").await, captured());
+    let event = &shop.world.published("orders.payment-captured.*").await[0];
+    assert_eq!(event["data"]["amount"], json!(4.5));
+    assert!(event["data"]["chargeId"].as_str().unwrap().starts_with("ch_"));
+}
+
+#[tokio::test]
+async fn a_declined_card_is_said_with_a_reason() {
+    let shop = Shop::open().await;
+    shop.world.publish_event(&created("o-1", "declined-1")).await;
+    shop.until_state("o-1", "declined").await;
+    assert_eq!(shop.said("o-1").await, ["PaymentDeclined"]);
+    let event = &shop.world.published("orders.payment-declined.*").await[0];
+    assert!(event["data"]["reason"].as_str().unwrap().contains("declined"));
+}
+
+#[tokio::test]
+async fn an_order_of_nothing_is_paid_like_any_other() {
+    let shop = Shop::open().await;
+    shop.world.publish("orders.created", SAMPLE.replace("4.50", "0")).await;
+    shop.until_state("order-123", "captured").await;
+    assert_eq!(shop.said("order-123").await, ["PaymentCaptured"]);
+}
+
+#[tokio::test]
+async fn two_instances_share_many_orders_and_charge_each_once() {
+    let shop = Shop::open().await;
+    let second = shop
+        .world
+        .service("payment", env!("CARGO_BIN_EXE_payment"))
+        .instance("payment-2")
+        .env("CARD_PROCESSOR_URL", shop.processor.url())
+        .start()
+        .await;
+    for n in 0..300 {
+        shop.create(&format!("o-{n}")).await;
+        shop.create(&format!("o-{n}")).await;
+    }
+    shop.until_count(300, "captured").await;
+    shop.world.settle(&shop.payment).await;
+    assert_eq!(shop.world.published("orders.payment-captured.*").await.len(), 300);
+    let charges: (i64, i64) = sqlx::query_as("select count(*), count(distinct reference) from charges")
+        .fetch_one(shop.processor.pool())
+        .await
+        .unwrap();
+    assert_eq!(charges, (300, 300));
+    drop(second);
+}

@@ -9,6 +9,8 @@ use events::topology::CONSUMERS;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
+/// Stands for the name of a service's database.
+const NAME: &str = "{database}";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(clap::Args)]
@@ -17,13 +19,15 @@ pub struct Address {
     #[arg(long, env = "OPERATOR_NATS_URL", hide_env_values = true, global = true)]
     nats_url: Option<String>,
     /// Postgres, with a role that may read every service's database: postgres://operator:…@host:port/postgres.
+    /// Where the databases have longer names, say where each name goes: …/{database}_staging.
     #[arg(long, env = "OPERATOR_DATABASE_URL", hide_env_values = true, global = true)]
     database_url: Option<String>,
 }
 
 pub struct Shop {
     pub jetstream: jetstream::Context,
-    postgres: PgConnectOptions,
+    /// A URL with [`NAME`] where the name of a database goes, or with a name to be replaced.
+    postgres: String,
 }
 
 impl Shop {
@@ -31,8 +35,7 @@ impl Shop {
     pub async fn connect(address: &Address) -> Result<Shop> {
         let nats = required(address.nats_url.as_deref(), "OPERATOR_NATS_URL")?;
         let postgres = required(address.database_url.as_deref(), "OPERATOR_DATABASE_URL")?;
-        let postgres = PgConnectOptions::from_str(postgres)
-            .map_err(|error| anyhow!("OPERATOR_DATABASE_URL is not a Postgres URL: {error}"))?;
+        database_options(postgres, "postgres")?;
         let servers = async_nats::ServerAddr::from_str(nats)
             .map_err(|error| anyhow!("OPERATOR_NATS_URL is not a NATS URL: {error}"))?;
         let place = format!("{}:{}", servers.host(), servers.port());
@@ -45,23 +48,35 @@ impl Shop {
             .with_context(|| {
                 format!("the broker at {place} does not answer; start it, or check OPERATOR_NATS_URL")
             })?;
-        Ok(Shop { jetstream: jetstream::new(client), postgres })
+        Ok(Shop { jetstream: jetstream::new(client), postgres: postgres.to_owned() })
     }
 
     /// The database of one service.
     pub async fn database(&self, service: &str) -> Result<PgPool> {
         let name = service.replace('-', "_");
-        let place = format!("{}:{}", self.postgres.get_host(), self.postgres.get_port());
+        let options = database_options(&self.postgres, &name)?;
+        let place = format!("{}:{}", options.get_host(), options.get_port());
         PgPoolOptions::new()
             .max_connections(2)
             .acquire_timeout(PATIENCE)
-            .connect_with(self.postgres.clone().database(&name).application_name("coffeectl"))
+            .connect_with(options.application_name("coffeectl"))
             .await
             .with_context(|| {
                 format!(
                     "the database {name} at {place} does not answer; start it, or check OPERATOR_DATABASE_URL"
                 )
             })
+    }
+}
+
+fn database_options(url: &str, name: &str) -> Result<PgConnectOptions> {
+    let parse = |url: &str| {
+        PgConnectOptions::from_str(url)
+            .map_err(|error| anyhow!("OPERATOR_DATABASE_URL is not a Postgres URL: {error}"))
+    };
+    match url.contains(NAME) {
+        true => parse(&url.replace(NAME, name)),
+        false => Ok(parse(url)?.database(name)),
     }
 }
 
@@ -82,4 +97,20 @@ pub fn services() -> Vec<&'static str> {
         }
     }
     services
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_database_goes_where_the_url_says() {
+        let name = |url| {
+            let options = database_options(url, "order_api").expect("a Postgres URL");
+            options.get_database().map(str::to_owned).unwrap_or_default()
+        };
+        assert_eq!(name("postgres://operator@localhost:5432/postgres"), "order_api");
+        assert_eq!(name("postgres://operator@localhost:5432/{database}_staging"), "order_api_staging");
+        assert!(database_options("not a url", "order_api").is_err());
+    }
 }

@@ -254,10 +254,10 @@ pub async fn received_orders(order_api: &PgPool) -> Result<i64> {
         .await?)
 }
 
-/// Payments whose outcome is not known yet.
+/// Payments for which a call to the card processor is due.
 pub async fn payments_under_way(payment: &PgPool) -> Result<i64> {
     let count = sqlx::query_scalar(
-        "select count(*) from payments where state not in ('captured', 'declined', 'refunded', 'cancelled')",
+        "select count(*) from payments where state in ('due', 'cancelling', 'refund_due')",
     );
     Ok(count.fetch_one(payment).await?)
 }

@@ -146,8 +146,12 @@ impl StreamLog {
             Data::OrderConfirmed(_) => told.confirmed = true,
             Data::OrderCancelled(_) => told.cancelled = true,
             Data::OrderReady(_) => told.ready = true,
-            Data::PaymentCaptured(payment) => told.captured_cents = payment.amount.0,
-            Data::PaymentRefunded(payment) => told.refunded_cents = payment.amount.0,
+            Data::PaymentCaptured(payment) => {
+                told.captured_cents = told.captured_cents.max(payment.amount.0);
+            }
+            Data::PaymentRefunded(payment) => {
+                told.refunded_cents = told.refunded_cents.max(payment.amount.0);
+            }
             _ => {}
         }
     }

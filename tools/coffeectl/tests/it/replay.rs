@@ -1,0 +1,29 @@
+//! Reading a stream again, and the lag that tells when it is done.
+
+use crate::shop::{Shop, text};
+
+#[tokio::test]
+async fn a_replay_restores_what_was_lost_and_repeats_nothing() {
+    let shop = Shop::open().await;
+    for n in 0..5 {
+        shop.order(&format!("cust-{n}")).await;
+    }
+    shop.assert_audit_holds().await;
+
+    let refused = shop.coffeectl(&["replay", "--consumer", "loyalty", "--from", "1"]).await;
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+    // As after the restore of an old backup.
+    shop.sql("loyalty", "delete from awards; delete from balances; delete from inbox").await;
+    assert_eq!(shop.coffeectl(&["audit", "--wait", "0s"]).await.status.code(), Some(1));
+    let done = shop.json(&["replay", "--consumer", "loyalty", "--from", "1", "--yes"]).await;
+    assert_eq!(done["caughtUp"], true);
+    shop.assert_audit_holds().await;
+
+    shop.json(&["replay", "--consumer", "payment", "--from", "10m", "--yes"]).await;
+    shop.assert_audit_holds().await;
+    let lag = shop.json(&["lag"]).await;
+    let payment =
+        lag["consumers"].as_array().unwrap().iter().find(|line| line["consumer"] == "payment").unwrap();
+    assert_eq!((payment["lag"].as_u64(), payment["instances"].as_array().unwrap().len()), (Some(0), 1));
+    assert!(text(&shop.coffeectl(&["lag"]).await).contains("CONSUMER"));
+}

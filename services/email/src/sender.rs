@@ -29,11 +29,10 @@ impl Worker for Sender {
 
     async fn work(&self, task: &Received<Task>) -> Result<(), Failure> {
         let letter = Letter::compose(&task.mail, &self.from).reject()?;
-        if store::is_sent(&self.pool, &letter.message_id).await? {
+        self.smtp.knock().await?;
+        if !store::begin(&self.pool, &letter.message_id).await? {
             return Ok(());
         }
-        self.smtp.knock().await?;
-        store::begin(&self.pool, &letter.message_id).await?;
         if let Err(Undelivered { failure, perhaps_sent }) = self.smtp.send(letter.message.clone()).await {
             if !perhaps_sent {
                 store::take_back(&self.pool, &letter.message_id).await?;

@@ -21,24 +21,19 @@ pub struct Sent {
     copies: i32,
 }
 
-pub async fn is_sent(pool: &PgPool, message_id: &str) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select exists (select from mails where message_id = $1)")
-        .bind(message_id)
-        .fetch_one(pool)
-        .await
-}
-
-/// Notes that the mail is about to be handed over. The note outlives this process if that dies before it
-/// knows the outcome.
-pub async fn begin(pool: &PgPool, message_id: &str) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "insert into handovers (message_id, begun) values ($1, 1)
+/// Notes that the mail is about to be handed over, unless it was sent before: then `false`. The note has to
+/// survive this process, not the database's, so its commit does not wait for the disk.
+pub async fn begin(pool: &PgPool, message_id: &str) -> Result<bool, sqlx::Error> {
+    let begun = sqlx::query(
+        "insert into handovers (message_id, begun)
+         select $1, 1 from set_config('synchronous_commit', 'off', true) as at_once
+         where at_once = 'off' and not exists (select from mails where message_id = $1)
          on conflict (message_id) do update set begun = handovers.begun + 1",
     )
     .bind(message_id)
     .execute(pool)
     .await?;
-    Ok(())
+    Ok(begun.rows_affected() > 0)
 }
 
 /// It was certainly not taken this time.

@@ -1,6 +1,6 @@
 //! How far a consumer is behind, by the broker's account.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{Context, stream::Stream};
 use events::topology::ConsumerSpec;
@@ -44,7 +44,11 @@ pub async fn durables(js: &Context, spec: &ConsumerSpec) -> Result<Vec<Option<Pu
     let stream = stream(js, spec.stream.name).await?;
     let mut found = Vec::new();
     for (name, _) in spec.durables() {
-        found.push(stream.get_consumer(&name).await.ok());
+        found.push(match stream.get_consumer(&name).await {
+            Ok(durable) => Some(durable),
+            Err(error) if error.to_string().contains("not found") => None,
+            Err(error) => return Err(anyhow!("the broker does not tell about the consumer {name}: {error}")),
+        });
     }
     Ok(found)
 }

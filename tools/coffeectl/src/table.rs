@@ -29,11 +29,12 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.rows[0].len();
+        let layout: Vec<(usize, bool)> = (0..columns).map(|n| (self.width(n), self.is_numeric(n))).collect();
         for row in &self.rows {
             let mut line = String::new();
-            for (column, cell) in row.iter().enumerate() {
-                let width = self.width(column);
-                if self.is_numeric(column) {
+            for (cell, (width, numeric)) in row.iter().zip(&layout) {
+                if *numeric {
                     line.push_str(&format!("{cell:>width$}  "));
                 } else {
                     line.push_str(&format!("{cell:<width$}  "));

@@ -27,3 +27,14 @@ async fn a_replay_restores_what_was_lost_and_repeats_nothing() {
     assert_eq!((payment["lag"].as_u64(), payment["instances"].as_array().unwrap().len()), (Some(0), 1));
     assert!(text(&shop.coffeectl(&["lag"]).await).contains("CONSUMER"));
 }
+
+#[tokio::test]
+async fn a_consumer_that_never_ran_is_told_apart_from_one_that_is_done() {
+    let shop = Shop::without_services().await;
+    let refused = shop.coffeectl(&["replay", "--consumer", "loyalty", "--from", "1"]).await;
+    assert_eq!(refused.status.code(), Some(2));
+    shop.world.publish("orders.created", "{}").await;
+    let refused = shop.coffeectl(&["replay", "--consumer", "loyalty", "--from", "1", "--yes"]).await;
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused).contains("start its service once first"), "{}", text(&refused));
+}

@@ -8,7 +8,7 @@ use testing::{Mailbox, STAFF_TOKEN, Service, World, eventually, sibling_binary};
 pub struct Shop {
     pub world: World,
     pub services: Vec<Service>,
-    _mailbox: Mailbox,
+    _mailbox: Option<Mailbox>,
 }
 
 const CONSUMING: [&str; 7] =
@@ -31,7 +31,12 @@ impl Shop {
             service.ready().await;
         }
         services.push(processor);
-        Shop { world, services, _mailbox: mailbox }
+        Shop { world, services, _mailbox: Some(mailbox) }
+    }
+
+    /// A broker with its streams and nobody to read them.
+    pub async fn without_services() -> Shop {
+        Shop { world: World::start().await, services: Vec::new(), _mailbox: None }
     }
 
     pub fn service(&self, name: &str) -> &Service {

@@ -1,6 +1,6 @@
 //! What the inventory does with what it hears.
 
-use testing::World;
+use testing::{World, eventually};
 
 use crate::support::{INITIAL, SAMPLE, answers, available, cancelled, created, inventory, state, wrong_skus};
 
@@ -130,4 +130,10 @@ async fn two_instances_share_the_work_and_one_is_killed_meanwhile() {
     answered.dedup();
     assert_eq!(answered.len(), all, "something was said twice");
     assert!(world.dead_letters().await.is_empty());
+    eventually("both instances say that they did something", async || {
+        let busy = "select count(*) from consumer_instances where handled > 0";
+        let busy: i64 = sqlx::query_scalar(busy).fetch_one(one.pool()).await.unwrap();
+        (busy == 2).then_some(())
+    })
+    .await;
 }

@@ -1,6 +1,6 @@
 //! What the loyalty programme does with what it hears.
 
-use testing::World;
+use testing::{World, eventually};
 
 use crate::support::{SAMPLE, cancelled, created, loyalty, points, state, wrong_balances};
 
@@ -72,4 +72,10 @@ async fn two_instances_share_the_work_and_one_is_killed_meanwhile() {
         sqlx::query_scalar("select sum(points)::bigint from balances").fetch_one(one.pool()).await.unwrap();
     assert_eq!(total, ORDERS / 2 * 4);
     assert!(world.dead_letters().await.is_empty());
+    eventually("both instances say that they did something", async || {
+        let busy = "select count(*) from consumer_instances where handled > 0";
+        let busy: i64 = sqlx::query_scalar(busy).fetch_one(one.pool()).await.unwrap();
+        (busy == 2).then_some(())
+    })
+    .await;
 }

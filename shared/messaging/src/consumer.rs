@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
-use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::consumer::{PullConsumer, pull::Stream as Pull};
 use events::topology::ConsumerSpec;
 use futures::{FutureExt, StreamExt};
 use sqlx::{PgConnection, PgPool};
@@ -111,15 +111,14 @@ impl<C: Consumer> Reader<C> {
     }
 
     async fn read(&self) -> Result<(), SetupError> {
-        let Settler { runtime, spec, stop } = &self.settler;
-        let mut durable =
-            streams::ensure_consumer(&runtime.jetstream, spec, self.partition, &runtime.settings).await?;
-        let suspects_up_to = match self.partition {
-            Some(_) => take_over(&mut durable).await?,
-            None => 0,
+        let Settler { runtime, stop, .. } = &self.settler;
+        let opened = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            opened = self.open() => opened?,
         };
-        let batch = runtime.settings.batch;
-        let mut chunks = streams::pull(&durable, batch).await?.ready_chunks(batch);
+        let (messages, suspects_up_to) = opened;
+        let mut chunks = messages.ready_chunks(runtime.settings.batch);
         loop {
             let chunk = tokio::select! {
                 biased;
@@ -147,6 +146,19 @@ impl<C: Consumer> Reader<C> {
             }
         }
         Ok(())
+    }
+
+    /// Starts pulling. Returns the last sequence that may have killed an earlier reader as well.
+    async fn open(&self) -> Result<(Pull, u64), SetupError> {
+        let Settler { runtime, spec, .. } = &self.settler;
+        let settings = &runtime.settings;
+        let mut durable =
+            streams::ensure_consumer(&runtime.jetstream, spec, self.partition, settings).await?;
+        let suspects_up_to = match self.partition {
+            Some(_) => take_over(&mut durable).await?,
+            None => 0,
+        };
+        Ok((streams::pull(&durable, settings.batch).await?, suspects_up_to))
     }
 
     /// Sorts what came into new, suspicious and unreadable, and sees each of them settled.

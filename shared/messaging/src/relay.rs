@@ -16,7 +16,6 @@ use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::message::PublishMessage;
-use events::topology::STREAMS;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -109,13 +108,12 @@ impl Relay {
     /// All streams, so that the shop's map is complete whichever service starts first.
     async fn declare_streams(&self) -> Result<(), SetupError> {
         for attempt in 1_u32.. {
-            let mut result = Ok(());
-            for spec in STREAMS {
-                result = result.and(
-                    streams::ensure_stream(&self.jetstream, spec, self.settings.streams).await.map(drop),
-                );
-            }
-            match result {
+            let declared = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                declared = streams::ensure_all(&self.jetstream, self.settings.streams) => declared,
+            };
+            match declared {
                 Ok(()) => break,
                 Err(conflict @ SetupError::Conflict(_)) => return Err(conflict),
                 Err(SetupError::Broker(error)) => tracing::warn!(error, "cannot declare the streams yet"),

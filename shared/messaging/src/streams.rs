@@ -8,7 +8,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pu
 use async_nats::jetstream::context::{ConsumerInfoErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
 use async_nats::jetstream::{Context, ErrorCode};
-use events::topology::{ConsumerSpec, Retention, StreamSpec};
+use events::topology::{ConsumerSpec, Retention, STREAMS, StreamSpec};
 use thiserror::Error;
 
 use tokio_util::sync::CancellationToken;
@@ -70,6 +70,14 @@ where
             () = stop.cancelled() => break,
             () = tokio::time::sleep(settings.outage_delay(attempt.min(5))) => {}
         }
+    }
+    Ok(())
+}
+
+/// Every stream of the topology.
+pub async fn ensure_all(js: &Context, tuning: StreamSettings) -> Result<(), SetupError> {
+    for spec in STREAMS {
+        ensure_stream(js, spec, tuning).await?;
     }
     Ok(())
 }

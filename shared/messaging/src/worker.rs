@@ -54,8 +54,15 @@ pub async fn run<W: Worker>(runtime: Arc<Runtime>, worker: W) -> Result<(), Setu
 
 async fn read<W: Worker>(crew: &Arc<Crew<W>>) -> Result<(), SetupError> {
     let Settler { runtime, spec, stop } = &crew.settler;
-    let durable = streams::ensure_consumer(&runtime.jetstream, spec, None, &runtime.settings).await?;
-    let mut tasks = streams::pull(&durable, runtime.settings.workers).await?;
+    let opening = async {
+        let durable = streams::ensure_consumer(&runtime.jetstream, spec, None, &runtime.settings).await?;
+        streams::pull(&durable, runtime.settings.workers).await
+    };
+    let mut tasks = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        opened = opening => opened?,
+    };
     let mut under_way = JoinSet::new();
     let result = loop {
         while under_way.try_join_next().is_some() {}

@@ -1,9 +1,13 @@
-//! Real shops with a real broker, database server and mailbox; only the services are stand-ins, so that
-//! what a service does cannot hide what the supervisor does.
-#![allow(clippy::unwrap_used)]
+//! Real shops with a real broker, database server and mailbox. Where the supervisor is tested the services
+//! are stand-ins, so that what a service does cannot hide what the supervisor does; `whole_shop` and
+//! `trouble` are the shop as people meet it, end to end.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod closing;
+mod counter;
 mod opening;
 mod restarting;
 mod shop;
 mod stand_in;
+mod trouble;
+mod whole_shop;

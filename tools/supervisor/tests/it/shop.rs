@@ -22,33 +22,41 @@ pub const SERVICES: [&str; 8] = [
 
 pub struct Shop {
     folder: tempfile::TempDir,
+    programs: PathBuf,
 }
 
 impl Shop {
     /// A closed shop whose services are stand-ins.
     pub fn new() -> Self {
-        // A name that needs quoting wherever it is not a single argument.
-        let folder = tempfile::Builder::new().prefix("the shop's, ").tempdir().unwrap();
-        // Run by root, Postgres is another user and has to reach its data.
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        let shop = Self { folder };
-        fs::create_dir(shop.programs()).unwrap();
+        let shop = Self::with_programs(|folder| folder.join("programs"));
+        fs::create_dir(&shop.programs).unwrap();
         for service in SERVICES {
             shop.set_program(service, &stand_in::script());
         }
         shop
     }
 
+    /// A closed shop with the real services, as they were built beside this test.
+    pub fn with_real_services() -> Self {
+        let beside = testing::sibling_binary("order-api");
+        Self::with_programs(|_| beside.parent().unwrap().to_owned())
+    }
+
+    fn with_programs(programs: impl FnOnce(&Path) -> PathBuf) -> Self {
+        // A name that needs quoting wherever it is not a single argument.
+        let folder = tempfile::Builder::new().prefix("the shop's, ").tempdir().unwrap();
+        // Run by root, Postgres is another user and has to reach its data.
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        let programs = programs(folder.path());
+        Self { folder, programs }
+    }
+
     pub fn run_folder(&self) -> PathBuf {
         self.folder.path().join("run")
     }
 
-    fn programs(&self) -> PathBuf {
-        self.folder.path().join("programs")
-    }
-
     pub fn set_program(&self, service: &str, script: &str) {
-        let path = self.programs().join(service);
+        let path = self.programs.join(service);
         fs::write(&path, script).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     }
@@ -59,7 +67,7 @@ impl Shop {
             .args(arguments)
             .env("COFFEE_SHOP_HOME", Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
             .env("COFFEE_SHOP_RUN", self.run_folder())
-            .env("COFFEE_SHOP_BIN", self.programs())
+            .env("COFFEE_SHOP_BIN", &self.programs)
             .env("PORTS", "free");
         command
     }

@@ -24,6 +24,14 @@ struct Row {
     reason: Option<String>,
 }
 
+#[derive(sqlx::FromRow)]
+struct RefundRow {
+    amount_cents: i64,
+    reason: Option<String>,
+    refund_id: Option<String>,
+    refund_key: Option<String>,
+}
+
 /// A charge as the outside may read it.
 #[derive(Debug, Serialize, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
@@ -173,16 +181,16 @@ pub async fn refund(
 }
 
 async fn refund_state(pool: &PgPool, charge_id: &str) -> Result<Option<RefundState>, sqlx::Error> {
-    let row: Option<(i64, Option<String>, Option<String>, Option<String>)> = sqlx::query_as(
+    let row: Option<RefundRow> = sqlx::query_as(
         "select amount_cents, reason, refund_id, refund_key from charges where charge_id = $1",
     )
     .bind(charge_id)
     .fetch_optional(pool)
     .await?;
-    Ok(row.map(|(cents, reason, refund_id, key)| RefundState {
-        status: status(reason),
-        amount: Cents(cents),
-        refund: refund_id.zip(key),
+    Ok(row.map(|row| RefundState {
+        status: status(row.reason),
+        amount: Cents(row.amount_cents),
+        refund: row.refund_id.zip(row.refund_key),
     }))
 }
 

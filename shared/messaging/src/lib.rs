@@ -9,6 +9,7 @@
 mod alone;
 mod backoff;
 mod batch;
+pub mod broker;
 pub mod consumer;
 pub mod dead_letter;
 mod delivery;

@@ -61,16 +61,18 @@ pub async fn migrate(pool: &PgPool, migrations: &Migrator) -> anyhow::Result<()>
 }
 
 pub async fn nats(url: &SecretString, name: &str) -> anyhow::Result<jetstream::Context> {
-    let client = async_nats::ConnectOptions::new()
+    let (options, servers) = messaging::broker::parse(url.expose_secret())
+        .map_err(|error| anyhow::anyhow!("NATS_URL is {error}"))?;
+    let client = options
         .name(name)
         .retry_on_initial_connect()
         .max_reconnects(None)
         .reconnect_delay_callback(|attempts| Duration::from_millis(50 * attempts.clamp(1, 20) as u64))
         .ping_interval(Duration::from_secs(5))
         .event_callback(|event| async move { tracing::info!(%event, "nats") })
-        .connect(url.expose_secret())
+        .connect(servers)
         .await
-        .context("NATS_URL is not of the form nats://user:password@host:port")?;
+        .context("cannot start connecting to NATS_URL")?;
     Ok(jetstream::new(client))
 }
 

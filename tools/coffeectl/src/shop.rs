@@ -36,10 +36,11 @@ impl Shop {
         let nats = required(address.nats_url.as_deref(), "OPERATOR_NATS_URL")?;
         let postgres = required(address.database_url.as_deref(), "OPERATOR_DATABASE_URL")?;
         database_options(postgres, "postgres")?;
-        let servers = async_nats::ServerAddr::from_str(nats)
-            .map_err(|error| anyhow!("OPERATOR_NATS_URL is not a NATS URL: {error}"))?;
-        let place = format!("{}:{}", servers.host(), servers.port());
-        let client = async_nats::ConnectOptions::new()
+        let (options, servers) =
+            messaging::broker::parse(nats).map_err(|error| anyhow!("OPERATOR_NATS_URL is {error}"))?;
+        let place = servers.iter().map(|server| format!("{}:{}", server.host(), server.port()));
+        let place = place.collect::<Vec<_>>().join(", ");
+        let client = options
             .name("coffeectl")
             .connection_timeout(PATIENCE)
             .event_callback(|_| async {})

@@ -69,7 +69,8 @@ impl Counter {
     }
 
     pub async fn publish(&self, subject: &'static str, body: &str) {
-        let client = async_nats::connect(self.env("OPERATOR_NATS_URL")).await.unwrap();
+        let (options, servers) = messaging::broker::parse(self.env("OPERATOR_NATS_URL")).unwrap();
+        let client = options.connect(servers).await.unwrap();
         let js = async_nats::jetstream::new(client);
         js.publish(subject, body.to_owned().into()).await.unwrap().await.unwrap();
     }

@@ -1,7 +1,7 @@
 //! The way to the shop: one connection to the broker, and one to each service's database when it is needed.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use async_nats::jetstream;
@@ -12,6 +12,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 /// Stands for the name of a service's database.
 const NAME: &str = "{database}";
 const PATIENCE: Duration = Duration::from_secs(5);
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 #[derive(clap::Args)]
 pub struct Address {
@@ -36,19 +37,15 @@ impl Shop {
         let nats = required(address.nats_url.as_deref(), "OPERATOR_NATS_URL")?;
         let postgres = required(address.database_url.as_deref(), "OPERATOR_DATABASE_URL")?;
         database_options(postgres, "postgres")?;
-        let (options, servers) =
-            messaging::broker::parse(nats).map_err(|error| anyhow!("OPERATOR_NATS_URL is {error}"))?;
-        let place = servers.iter().map(|server| format!("{}:{}", server.host(), server.port()));
-        let place = place.collect::<Vec<_>>().join(", ");
-        let client = options
-            .name("coffeectl")
-            .connection_timeout(PATIENCE)
-            .event_callback(|_| async {})
-            .connect(servers)
-            .await
-            .with_context(|| {
-                format!("the broker at {place} does not answer; start it, or check OPERATOR_NATS_URL")
-            })?;
+        messaging::broker::parse(nats).map_err(|error| anyhow!("OPERATOR_NATS_URL is {error}"))?;
+        let deadline = Instant::now() + PATIENCE;
+        // A broker that was killed a moment ago is about to be started again.
+        let client = loop {
+            match sign_in(nats).await {
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(BETWEEN_TRIES).await,
+                result => break result?,
+            }
+        };
         Ok(Shop { jetstream: jetstream::new(client), postgres: postgres.to_owned() })
     }
 
@@ -68,6 +65,17 @@ impl Shop {
                 )
             })
     }
+}
+
+async fn sign_in(nats: &str) -> Result<async_nats::Client> {
+    let (options, servers) =
+        messaging::broker::parse(nats).map_err(|error| anyhow!("OPERATOR_NATS_URL is {error}"))?;
+    let place = servers.iter().map(|server| format!("{}:{}", server.host(), server.port()));
+    let place = place.collect::<Vec<_>>().join(", ");
+    let options = options.name("coffeectl").connection_timeout(PATIENCE).event_callback(|_| async {});
+    options.connect(servers).await.with_context(|| {
+        format!("the broker at {place} does not answer; start it, or check OPERATOR_NATS_URL")
+    })
 }
 
 fn database_options(url: &str, name: &str) -> Result<PgConnectOptions> {

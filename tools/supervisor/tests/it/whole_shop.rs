@@ -96,6 +96,12 @@ async fn a_poisoned_event_is_buried_by_each_consumer_and_redriven_to_one() {
         (letters.as_array()?.len() == 6 && redriven(&letters)).then_some(())
     })
     .await;
-    assert!(counter.coffeectl(&["dlq", "discard", "--all", "--reason", "a test", "--yes"]).status.success());
+    let output = counter.coffeectl(&["dlq", "list", "--json"]);
+    let left: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let numbers: Vec<String> =
+        left.as_array().unwrap().iter().map(|letter| letter["number"].to_string()).collect();
+    let mut discard = vec!["dlq", "discard", "--reason", "a test", "--yes"];
+    discard.extend(numbers.iter().map(String::as_str));
+    assert!(counter.coffeectl(&discard).status.success());
     counter.audit();
 }

@@ -14,14 +14,12 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::Problem;
 use crate::health::Health;
+use crate::{Problem, body};
 
-const MAX_BODY_BYTES: usize = 64 * 1024;
 const MAX_REQUEST_TIME: Duration = Duration::from_secs(15);
 
 pub fn router(routes: Router, health: Health, metrics: PrometheusHandle) -> Router {
@@ -43,7 +41,7 @@ pub fn router(routes: Router, health: Health, metrics: PrometheusHandle) -> Rout
             )
         })
         .layer(middleware::from_fn(measure))
-        .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(body::bound))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, MAX_REQUEST_TIME))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             tracing::error!("a request handler panicked");
@@ -63,16 +61,11 @@ async fn as_problem(response: Response) -> Response {
     if kind.is_some_and(|kind| !kind.as_bytes().starts_with(b"text/plain")) {
         return response;
     }
-    match response.status() {
-        status @ StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(status, "the body is larger than the 64 KB that are read here").into_response()
-        }
-        StatusCode::SERVICE_UNAVAILABLE => {
-            Problem::unavailable("no answer in time; it is not known whether what was asked has happened")
-                .into_response()
-        }
-        _ => response,
+    if response.status() != StatusCode::SERVICE_UNAVAILABLE {
+        return response;
     }
+    Problem::unavailable("no answer in time; it is not known whether what was asked has happened")
+        .into_response()
 }
 
 /// Rate, errors and duration of requests, by route pattern so that ids do not become labels.

@@ -1,6 +1,7 @@
 //! What every `main()` needs, so that a service's own files speak of its business alone: configuration,
 //! logs and metrics, connections, health, an HTTP server, and an orderly end.
 
+mod body;
 mod config;
 mod connect;
 pub mod health;

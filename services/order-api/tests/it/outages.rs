@@ -63,9 +63,21 @@ async fn a_lost_connection_loses_and_doubles_no_order() {
     let placing = (0..8).map(|customer| {
         let (client, url) = (shop.http.clone(), url.clone());
         tokio::spawn(async move {
-            for _ in 0..60 {
-                let answer = client.post(&url).json(&latte(&format!("c-{customer}"))).send().await.unwrap();
-                assert_eq!(answer.status(), 201);
+            for n in 0..60 {
+                let (order, key) = (latte(&format!("c-{customer}")), format!("c-{customer}-{n}"));
+                let start = Instant::now();
+                // Cut twice in a row, the outcome is unknown to the shop as well: the key makes a retry safe.
+                loop {
+                    let request = client.post(&url).json(&order).header("Idempotency-Key", &key);
+                    let status = request.send().await.unwrap().status().as_u16();
+                    if status == 201 {
+                        break;
+                    }
+                    assert!(
+                        matches!(status, 409 | 503) && start.elapsed() < Duration::from_secs(20),
+                        "{status}"
+                    );
+                }
             }
         })
     });

@@ -23,6 +23,11 @@ pub use world::World;
 /// What every test service accepts as its staff token.
 pub const STAFF_TOKEN: &str = "staff-token-of-the-tests";
 
+/// The example of the contract, without anything that is optional on the way in.
+pub const SAMPLE: &str = r#"{ "eventType": "OrderCreated", "timestamp": "2024-03-15T10:30:00Z",
+  "data": { "orderId": "order-123", "customerId": "cust-456",
+            "items": [ { "name": "Latte", "price": 4.50 } ], "total": 4.50 } }"#;
+
 const DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 

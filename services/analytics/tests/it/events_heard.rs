@@ -1,9 +1,9 @@
 //! What analytics makes of what it hears.
 
 use serde_json::json;
-use testing::{World, eventually};
+use testing::{SAMPLE, World, eventually};
 
-use crate::support::{Order, SAMPLE, adds_up, analytics, figures};
+use crate::support::{Order, adds_up, analytics, figures};
 
 #[tokio::test]
 async fn the_sample_event_counts_once_however_often_it_comes() {

@@ -9,10 +9,6 @@ use serde_json::Value;
 use testing::{Service, World};
 use time::{Duration, OffsetDateTime};
 
-pub const SAMPLE: &str = r#"{ "eventType": "OrderCreated", "timestamp": "2024-03-15T10:30:00Z",
-  "data": { "orderId": "order-123", "customerId": "cust-456",
-            "items": [ { "name": "Latte", "price": 4.50 } ], "total": 4.50 } }"#;
-
 pub async fn analytics(world: &World) -> Service {
     world.service("analytics", env!("CARGO_BIN_EXE_analytics")).start().await
 }

@@ -1,13 +1,9 @@
 //! Each event that concerns the customer becomes one mail.
 
 use serde_json::Value;
-use testing::{STAFF_TOKEN, World};
+use testing::{SAMPLE, STAFF_TOKEN, World};
 
 use crate::post::{cancelled, created, header, message_ids, open, ready, settle};
-
-const SAMPLE: &str = r#"{ "eventType": "OrderCreated", "timestamp": "2024-03-15T10:30:00Z",
-  "data": { "orderId": "order-123", "customerId": "cust-456",
-            "items": [ { "name": "Latte", "price": 4.50 } ], "total": 4.50 } }"#;
 
 #[tokio::test]
 async fn a_customer_hears_of_each_turn_of_the_order() {

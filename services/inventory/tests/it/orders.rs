@@ -1,8 +1,8 @@
 //! What the inventory does with what it hears.
 
-use testing::{World, eventually};
+use testing::{SAMPLE, World, eventually};
 
-use crate::support::{INITIAL, SAMPLE, answers, available, cancelled, created, inventory, state, wrong_skus};
+use crate::support::{INITIAL, answers, available, cancelled, created, inventory, state, wrong_skus};
 
 fn answer(order: &str, kind: &str, reason: &str) -> (String, String, String) {
     (order.to_owned(), kind.to_owned(), reason.to_owned())

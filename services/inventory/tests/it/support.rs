@@ -3,10 +3,6 @@
 use events::{Cents, CustomerId, Data, Event, Item, OrderCancelled, OrderCreated, OrderId};
 use testing::{Service, World};
 
-pub const SAMPLE: &str = r#"{ "eventType": "OrderCreated", "timestamp": "2024-03-15T10:30:00Z",
-  "data": { "orderId": "order-123", "customerId": "cust-456",
-            "items": [ { "name": "Latte", "price": 4.50 } ], "total": 4.50 } }"#;
-
 pub const INITIAL: i64 = 1_000_000;
 
 pub async fn inventory(world: &World) -> Service {

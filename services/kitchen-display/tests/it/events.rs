@@ -1,12 +1,8 @@
 //! Whatever order an order's events arrive in, its ticket is right.
 
-use testing::World;
+use testing::{SAMPLE, World};
 
 use crate::kitchen::{board, cancelled, confirmed, created, live, open, staff_bump, state, until};
-
-const SAMPLE: &str = r#"{ "eventType": "OrderCreated", "timestamp": "2024-03-15T10:30:00Z",
-  "data": { "orderId": "order-123", "customerId": "cust-456",
-            "items": [ { "name": "Latte", "price": 4.50 } ], "total": 4.50 } }"#;
 
 #[tokio::test]
 async fn an_order_is_on_the_board_once_it_is_known_and_confirmed() {

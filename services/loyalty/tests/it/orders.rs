@@ -1,8 +1,8 @@
 //! What the loyalty programme does with what it hears.
 
-use testing::{World, eventually};
+use testing::{SAMPLE, World, eventually};
 
-use crate::support::{SAMPLE, cancelled, created, loyalty, points, state, wrong_balances};
+use crate::support::{cancelled, created, loyalty, points, state, wrong_balances};
 
 #[tokio::test]
 async fn the_sample_event_is_worth_four_points_however_often_it_comes() {

@@ -1,9 +1,7 @@
 use serde_json::json;
+use testing::SAMPLE;
 
 use crate::{Shop, captured, created};
-
-const SAMPLE: &str = r#"{"eventType": "OrderCreated", "timestamp": "2024-03-15T10:30:00Z",
-    "data": {"orderId": "order-123", "customerId": "cust-456", "items": [{"name": "Latte", "price": 4.50}], "total": 4.50}}"#;
 
 #[tokio::test]
 async fn a_redelivered_order_is_charged_once() {

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use async_nats::jetstream::stream::Config;
 use messaging::streams::{SetupError, ensure_stream};
-use testing::{World, eventually};
+use testing::{SAMPLE, World, eventually};
 
 use crate::recorder::{self, OtherRecorder, Recorder, effects, order, run, wait_for_effects};
 
@@ -10,10 +10,8 @@ use crate::recorder::{self, OtherRecorder, Recorder, effects, order, run, wait_f
 async fn an_event_delivered_ten_times_has_its_effect_once() {
     let world = World::start().await;
     let pool = recorder::database(&world).await;
-    let sample = r#"{"eventType":"OrderCreated","timestamp":"2024-03-15T10:30:00Z","data":{"orderId":"order-123",
-        "customerId":"cust-456","items":[{"name":"Latte","price":4.50}],"total":4.50}}"#;
     for _ in 0..11 {
-        world.publish("orders.created", sample).await;
+        world.publish("orders.created", SAMPLE).await;
     }
     world.publish_event(&order("last-1")).await;
     let running = run(&world, &pool, "a", Recorder);

@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use events::topology::ORDERS;
 use messaging::relay::Relay;
-use messaging::{Outgoing, TraceContext, append};
+use messaging::{Outgoing, Settings, TraceContext, append};
 use sqlx::PgPool;
 use testing::{World, eventually};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::recorder::{self, order, settings};
@@ -13,17 +14,20 @@ use crate::recorder::{self, order, settings};
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 fn start_relay(world: &World, pool: &PgPool) -> CancellationToken {
+    start_relay_with(world, pool, settings()).0
+}
+
+fn start_relay_with(world: &World, pool: &PgPool, settings: Settings) -> (CancellationToken, JoinHandle<()>) {
     let stop = CancellationToken::new();
     let relay = Relay {
         pool: pool.clone(),
         jetstream: world.jetstream().clone(),
         source: "order-api".into(),
         outbox_written: Arc::new(Notify::new()),
-        settings: settings(),
+        settings,
         stop: stop.clone(),
     };
-    tokio::spawn(async move { relay.run().await.unwrap() });
-    stop
+    (stop, tokio::spawn(async move { relay.run().await.unwrap() }))
 }
 
 async fn write(pool: &PgPool, ids: std::ops::Range<usize>) {
@@ -107,24 +111,9 @@ async fn rows_written_while_the_broker_is_away_are_published_when_it_is_back() {
 async fn a_full_stream_pushes_back_into_the_outbox_and_loses_nothing() {
     let world = World::start().await;
     let pool = recorder::database(&world).await;
-    let limit = |max_bytes| {
-        let mut config = world_config();
-        config.max_bytes = max_bytes;
-        config
-    };
-    world.jetstream().update_stream(limit(20_000)).await.unwrap();
-    let mut relay_settings = settings();
-    relay_settings.streams.max_bytes = Some(20_000);
-    let stop = CancellationToken::new();
-    let relay = Relay {
-        pool: pool.clone(),
-        jetstream: world.jetstream().clone(),
-        source: "order-api".into(),
-        outbox_written: Arc::new(Notify::new()),
-        settings: relay_settings,
-        stop: stop.clone(),
-    };
-    let task = tokio::spawn(async move { relay.run().await.unwrap() });
+    let mut tiny = settings();
+    tiny.streams.max_bytes = Some(20_000);
+    let (stop, task) = start_relay_with(&world, &pool, tiny);
     write(&pool, 0..200).await;
     let stored = eventually("the stream is full", async || {
         let stored = world.published("orders.>").await.len();
@@ -138,16 +127,4 @@ async fn a_full_stream_pushes_back_into_the_outbox_and_loses_nothing() {
     wait_until_published(&pool).await;
     assert_eq!(world.published("orders.created.*").await.len(), 200);
     stop.cancel();
-}
-
-fn world_config() -> async_nats::jetstream::stream::Config {
-    async_nats::jetstream::stream::Config {
-        name: ORDERS.name.into(),
-        subjects: vec!["orders.>".into()],
-        discard: async_nats::jetstream::stream::DiscardPolicy::New,
-        max_message_size: ORDERS.max_message_bytes,
-        max_age: ORDERS.max_age,
-        allow_direct: true,
-        ..Default::default()
-    }
 }

@@ -1,13 +1,8 @@
 use serde_json::Value;
-use testing::eventually;
+use testing::{SAMPLE, eventually};
 
 use crate::counter::Counter;
 use crate::shop::is_running;
-
-/// The event of the design's example, without anything optional.
-const SAMPLE: &str = r#"{ "eventType": "OrderCreated", "timestamp": "2024-03-15T10:30:00Z",
-    "data": { "orderId": "order-123", "customerId": "cust-456",
-              "items": [ { "name": "Latte", "price": 4.50 } ], "total": 4.50 } }"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_goes_through_every_service_and_the_shop_closes_without_a_trace() {

@@ -72,34 +72,31 @@ impl Relay {
         let mut failures = 0;
         self.declare_streams().await?;
         while !self.stop.is_cancelled() {
-            if failures > 0 {
-                // A stream may be what is missing.
-                self.declare_streams().await?;
-            }
-            let pause = match self.publish_some().await {
-                Ok(full) if full => continue,
-                Ok(_) => {
+            let full = match self.publish_some().await {
+                Ok(full) => {
                     failures = 0;
-                    LOOK_EVERY
+                    full
                 }
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(%error, failures, "the relay could not publish; the outbox keeps everything");
                     metrics::counter!("relay_failures_total").increment(1);
-                    backoff::delay(Duration::from_millis(100), Duration::from_secs(1), failures)
+                    let pause = backoff::delay(Duration::from_millis(100), Duration::from_secs(1), failures);
+                    tokio::select! {
+                        () = self.stop.cancelled() => {}
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    // A stream may be what is missing.
+                    self.declare_streams().await?;
+                    continue;
                 }
             };
-            let woken = async {
-                if failures == 0 {
-                    self.outbox_written.notified().await
-                } else {
-                    std::future::pending().await
+            if !full {
+                tokio::select! {
+                    () = self.stop.cancelled() => {}
+                    () = self.outbox_written.notified() => {}
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
                 }
-            };
-            tokio::select! {
-                () = self.stop.cancelled() => {}
-                () = woken => {}
-                () = tokio::time::sleep(pause) => {}
             }
         }
         Ok(())

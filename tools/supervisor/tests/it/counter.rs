@@ -40,9 +40,10 @@ impl Counter {
         (answer.status().as_u16(), answer.json().await.unwrap_or_default())
     }
 
-    /// Places an order and returns its id.
+    /// Places an order, as often as it takes on a busy machine, and returns its id.
     pub async fn order(&self, customer: &str) -> String {
-        self.try_order(customer, &format!("\"{customer}-only\"")).await.unwrap()
+        let key = format!("\"{customer}-only\"");
+        eventually("the order is taken", async || self.try_order(customer, &key).await).await
     }
 
     /// `None` when the answer is not 201: the customer would try again with the same key.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use events::topology::{self, ConsumerSpec};
 use lettre::message::Mailbox;
-use messaging::{Failure, Message, Received, Rejectable, Worker};
+use messaging::{Failure, Message, Received, Rejectable, Worker, failpoint};
 use sqlx::PgPool;
 
 use crate::letter::Letter;
@@ -33,12 +33,14 @@ impl Worker for Sender {
         if !store::begin(&self.pool, &letter.message_id).await? {
             return Ok(());
         }
+        failpoint::dies_at("mail-before-send");
         if let Err(Undelivered { failure, perhaps_sent }) = self.smtp.send(letter.message.clone()).await {
             if !perhaps_sent {
                 store::take_back(&self.pool, &letter.message_id).await?;
             }
             return Err(failure);
         }
+        failpoint::dies_at("mail-after-send");
         store::record(&self.pool, &task.mail, &letter).await?;
         metrics::counter!("mails_sent_total", "kind" => task.mail.says.kind()).increment(1);
         tracing::info!(

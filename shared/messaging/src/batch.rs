@@ -10,7 +10,7 @@ use futures::FutureExt;
 
 use crate::consumer::{Consumer, Reader};
 use crate::settle::{Hand, Trouble, panic_text};
-use crate::{Failure, Message, alone, inbox, partitions};
+use crate::{Failure, Message, alone, failpoint, inbox, partitions};
 
 impl<C: Consumer> Reader<C> {
     /// Settles every message of the batch, one way or another.
@@ -73,6 +73,9 @@ impl<C: Consumer> Reader<C> {
     /// try what really happened.
     async fn transact_once(&self, part: &[Hand<C::Message>], suspect: bool) -> Result<(), Trouble> {
         let (runtime, name) = (&self.settler.runtime, C::SPEC.name);
+        if failpoint::is_set("mutation-ack-first") {
+            acknowledge(part).await;
+        }
         let mut tx = runtime.pool.begin().await?;
         if let Some(partition) = self.partition
             && !partitions::holds(&mut tx, name, partition, &runtime.instance).await?
@@ -87,6 +90,7 @@ impl<C: Consumer> Reader<C> {
             .map(|hand| hand.message.clone())
             .collect();
         if !new.is_empty() {
+            new.iter().for_each(|message| failpoint::dies_of(message.id()));
             let limit = runtime.settings.handler_timeout;
             let handling = AssertUnwindSafe(self.consumer.handle(&mut tx, &new)).catch_unwind();
             match tokio::time::timeout(limit, handling).await {
@@ -98,7 +102,9 @@ impl<C: Consumer> Reader<C> {
         if suspect {
             alone::clear(&mut tx, name, part[0].message.id()).await?;
         }
+        failpoint::dies_at("consumer-before-commit");
         tx.commit().await?;
+        failpoint::dies_at("consumer-after-commit");
         runtime.committed(name, new.len(), part.len() - new.len());
         Ok(())
     }
@@ -108,6 +114,7 @@ async fn acknowledge<M>(part: &[Hand<M>]) {
     for hand in part {
         hand.delivery.ack().await;
     }
+    failpoint::dies_at("consumer-after-ack");
 }
 
 async fn hand_back<M>(part: &[Hand<M>]) {

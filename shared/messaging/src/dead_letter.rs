@@ -16,6 +16,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::delivery::Delivery;
+use crate::failpoint;
 
 pub const REASON: &str = "Dead-Letter-Reason";
 pub const ATTEMPTS: &str = "Dead-Letter-Attempts";
@@ -192,6 +193,7 @@ pub async fn redrive(js: &Context, letter: &DeadLetter) -> Result<(), DeadLetter
         .map_err(broker)?
         .await
         .map_err(broker)?;
+    failpoint::dies_at("redrive-after-publish");
     remove(js, letter.number).await
 }
 
@@ -209,6 +211,7 @@ pub async fn discard(js: &Context, letter: &DeadLetter, why: &str) -> Result<(),
         .message_id(format!("{}:{}:discarded:{}", letter.consumer, letter.event_id, letter.number));
     let subject = format!("dlq.{}.discarded", letter.consumer);
     js.send_publish(subject, message).await.map_err(broker)?.await.map_err(broker)?;
+    failpoint::dies_at("discard-after-note");
     remove(js, letter.number).await
 }
 

@@ -13,6 +13,7 @@ pub mod broker;
 pub mod consumer;
 pub mod dead_letter;
 mod delivery;
+pub mod failpoint;
 mod failure;
 mod inbox;
 mod instances;

@@ -16,7 +16,7 @@ use crate::consumer::Runtime;
 use crate::delivery::{Delivery, keep_in_hand};
 use crate::settle::{Hand, Settler, Trouble, panic_text};
 use crate::streams::{self, SetupError};
-use crate::{Failure, Message, Received, alone, instances};
+use crate::{Failure, Message, Received, alone, failpoint, instances};
 
 pub trait Worker: Send + Sync + 'static {
     type Task: Message;
@@ -120,6 +120,7 @@ impl<W: Worker> Crew<W> {
         }
         match self.settler.patiently(|| self.work(hand)).await {
             Ok(()) => {
+                failpoint::dies_at("task-before-ack");
                 hand.delivery.ack().await;
                 self.settler.runtime.committed(W::SPEC.name, 1, 0);
                 if let (true, Ok(mut db)) = (suspect, self.settler.runtime.pool.acquire().await) {

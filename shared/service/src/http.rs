@@ -29,6 +29,8 @@ pub fn router(routes: Router, health: Health, metrics: PrometheusHandle) -> Rout
         .route("/health/live", get(|| async { "live" }))
         .route("/health/ready", get(ready))
         .route("/metrics", get(move || async move { metrics.render() }));
+    #[cfg(feature = "failpoints")]
+    let ours = ours.merge(crate::failpoints::routes());
     routes
         .merge(ours)
         .fallback(|| async {

@@ -4,6 +4,8 @@
 mod body;
 mod config;
 mod connect;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 pub mod health;
 mod http;
 pub mod problem;

@@ -45,6 +45,8 @@ impl Service {
         // Two TLS providers are compiled into our dependencies; one has to be chosen before the first use.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let metrics = telemetry::start(config.log_format)?;
+        #[cfg(feature = "failpoints")]
+        messaging::failpoint::from_env();
         let instance = config.instance.clone().unwrap_or_else(|| format!("{name}-{}", std::process::id()));
         let listener = http::bind(config.http_addr).await?;
         let stop = CancellationToken::new();

@@ -58,6 +58,8 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    messaging::failpoint::from_env();
     let cli = Cli::parse();
     match run(cli).await {
         Ok(code) => code,

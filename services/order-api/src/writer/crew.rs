@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use messaging::Failure;
+use messaging::{Failure, failpoint};
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::mpsc::error::TryRecvError;
@@ -105,6 +105,7 @@ impl Crew {
         let mut parts = vec![batch];
         while let Some(mut part) = parts.pop().filter(|part| !part.is_empty()) {
             let orders: Vec<&Placement> = part.iter().map(|waiting| &waiting.placement).collect();
+            failpoint::dies_at("order-before-commit");
             let storing = timeout(STATEMENT_LIMIT, store::accept(db, &orders, self.settle_within)).await;
             let error = match storing {
                 Ok(Ok(stored)) => {
@@ -169,6 +170,7 @@ impl Crew {
     }
 
     fn committed(&self, part: Vec<Waiting>, is_stored: impl Fn(&str) -> bool) {
+        failpoint::dies_at("order-after-commit");
         self.outbox_written.notify_one();
         metrics::histogram!("orders_per_commit").record(part.len() as f64);
         let mut stored = 0;

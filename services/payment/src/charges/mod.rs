@@ -11,6 +11,7 @@ mod results;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use messaging::failpoint;
 use sqlx::PgPool;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -58,7 +59,9 @@ impl Caller {
     async fn call(&self, claimed: Claimed) -> Attempt {
         let Claimed { payment, was_uncertain } = claimed;
         let started = Instant::now();
+        failpoint::dies_at("charge-before-call");
         let outcome = self.processor.call(&payment).await;
+        failpoint::dies_at("charge-after-call");
         let label = match &outcome {
             Outcome::Captured { .. } => "captured",
             Outcome::Declined { .. } => "declined",

@@ -1,0 +1,1 @@
+//! The independent check of the client's notes against every database.

@@ -1,0 +1,1 @@
+//! The load: orders that keep coming whatever the shop answers.

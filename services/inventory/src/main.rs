@@ -23,7 +23,6 @@ struct Config {
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     let mut service = Service::start("inventory", config.service, sqlx::migrate!()).await?;
-    service.publish_outbox()?;
     service.consume(handlers::Orders)?;
     let routes = routes::router(service.pool.clone(), config.staff);
     service.serve(routes).await

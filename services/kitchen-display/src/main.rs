@@ -35,7 +35,6 @@ async fn main() -> anyhow::Result<()> {
         outbox_written: Arc::clone(&service.outbox_written),
         board: board.clone(),
     };
-    service.publish_outbox()?; // TicketStarted, TicketReady
     service.consume(handlers::Orders)?; // OrderCreated, OrderConfirmed, OrderCancelled
     service.spawn("board", board.watch(service.stop.clone()));
     let stop = service.stop.clone();

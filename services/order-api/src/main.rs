@@ -69,7 +69,6 @@ async fn main() -> anyhow::Result<()> {
     let (pool, stop) = (service.pool.clone(), service.stop.clone());
     let outbox_written = Arc::clone(&service.outbox_written);
     service.works_without_broker();
-    service.publish_outbox()?;
 
     let watch = Watch::new(config.max_event_streams, stop.clone());
     service.spawn("watch", watch.clone().run(pool.clone()));

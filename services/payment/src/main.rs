@@ -36,7 +36,6 @@ async fn main() -> anyhow::Result<()> {
     let due = Arc::new(Notify::new());
 
     let mut service = Service::start("payment", config.service, sqlx::migrate!()).await?;
-    service.publish_outbox()?;
     service.consume(handlers::Orders { due: Arc::clone(&due) })?;
     let desk = charges::Desk {
         pool: service.pool.clone(),

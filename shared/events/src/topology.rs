@@ -145,6 +145,12 @@ pub fn promised_type(subject: &str) -> Option<EventType> {
 }
 
 impl StreamSpec {
+    /// Whether nobody removes single messages from it, so that one that is missing was lost. Tasks leave
+    /// their queue when they are done, dead letters when they were dealt with.
+    pub fn is_log(&self) -> bool {
+        self == &ORDERS
+    }
+
     /// `orders` for `ORDERS`: the first token of its subjects.
     pub fn prefix(&self) -> &'static str {
         self.subjects[0].split('.').next().expect("split yields at least one token")

@@ -7,10 +7,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures::FutureExt;
+use sqlx::{Connection, PgConnection};
+use tokio::time::timeout;
 
 use crate::consumer::{Consumer, Reader};
 use crate::settle::{Hand, Trouble, panic_text};
-use crate::{Failure, Message, alone, failpoint, inbox, partitions};
+use crate::{Failure, Message, Received, alone, bounded, failpoint, inbox, partitions};
 
 impl<C: Consumer> Reader<C> {
     /// Settles every message of the batch, one way or another.
@@ -40,8 +42,8 @@ impl<C: Consumer> Reader<C> {
         }
         let ids: Vec<&str> = suspects.iter().map(|hand| hand.message.id()).collect();
         let pool = &self.settler.runtime.pool;
-        let done = self.settler.patiently(|| async { Ok(inbox::processed(pool, C::SPEC.name, &ids).await?) });
-        let Ok(done) = done.await else { return hand_back(suspects).await };
+        let done = || async { Ok(bounded(inbox::processed(pool, C::SPEC.name, &ids)).await?) };
+        let Ok(done) = self.settler.patiently(done).await else { return hand_back(suspects).await };
         for hand in suspects {
             if done.contains(hand.message.id()) {
                 self.settler.runtime.counters.duplicates.fetch_add(1, Relaxed);
@@ -69,14 +71,32 @@ impl<C: Consumer> Reader<C> {
         self.settler.patiently(|| self.transact_once(part, suspect)).await
     }
 
+    async fn transact_once(&self, part: &[Hand<C::Message>], suspect: bool) -> Result<(), Trouble> {
+        let runtime = &self.settler.runtime;
+        let mut db = runtime.pool.acquire().await?;
+        let limit = runtime.settings.handler_timeout + bounded::LIMIT;
+        match timeout(limit, self.transact_over(&mut db, part, suspect)).await {
+            Ok(result) => result,
+            Err(_) => {
+                db.close_on_drop();
+                Err(Trouble::Failed(Failure::Unavailable("the database does not answer".into())))
+            }
+        }
+    }
+
     /// Claims, handles and commits. A commit whose answer is lost counts as failed; the claim tells the next
     /// try what really happened.
-    async fn transact_once(&self, part: &[Hand<C::Message>], suspect: bool) -> Result<(), Trouble> {
+    async fn transact_over(
+        &self,
+        db: &mut PgConnection,
+        part: &[Hand<C::Message>],
+        suspect: bool,
+    ) -> Result<(), Trouble> {
         let (runtime, name) = (&self.settler.runtime, C::SPEC.name);
         if failpoint::is_set("mutation-ack-first") {
             acknowledge(part).await;
         }
-        let mut tx = runtime.pool.begin().await?;
+        let mut tx = db.begin().await?;
         if let Some(partition) = self.partition
             && !partitions::holds(&mut tx, name, partition, &runtime.instance).await?
         {
@@ -90,14 +110,7 @@ impl<C: Consumer> Reader<C> {
             .map(|hand| hand.message.clone())
             .collect();
         if !new.is_empty() {
-            new.iter().for_each(|message| failpoint::dies_of(message.id()));
-            let limit = runtime.settings.handler_timeout;
-            let handling = AssertUnwindSafe(self.consumer.handle(&mut tx, &new)).catch_unwind();
-            match tokio::time::timeout(limit, handling).await {
-                Err(_) => return Err(Trouble::Stuck(format!("the handler did not end within {limit:?}"))),
-                Ok(Err(panic)) => return Err(Trouble::Stuck(format!("panicked: {}", panic_text(&*panic)))),
-                Ok(Ok(result)) => result.map_err(Trouble::Failed)?,
-            }
+            self.handle(&mut tx, &new).await?;
         }
         if suspect {
             alone::clear(&mut tx, name, part[0].message.id()).await?;
@@ -107,6 +120,21 @@ impl<C: Consumer> Reader<C> {
         failpoint::dies_at("consumer-after-commit");
         runtime.committed(name, new.len(), part.len() - new.len());
         Ok(())
+    }
+
+    async fn handle(&self, tx: &mut PgConnection, new: &[Received<C::Message>]) -> Result<(), Trouble> {
+        let runtime = &self.settler.runtime;
+        let limit = runtime.settings.handler_timeout;
+        new.iter().for_each(|message| failpoint::dies_of(message.id()));
+        match timeout(limit, AssertUnwindSafe(self.consumer.handle(tx, new)).catch_unwind()).await {
+            Ok(Ok(result)) => result.map_err(Trouble::Failed),
+            Ok(Err(panic)) => Err(Trouble::Stuck(format!("panicked: {}", panic_text(&*panic)))),
+            // It may have waited for a database that is away, which is no event's fault.
+            Err(_) => match timeout(limit, runtime.pool.acquire()).await {
+                Ok(Ok(_)) => Err(Trouble::Stuck(format!("the handler did not end within {limit:?}"))),
+                _ => Err(Trouble::Failed(Failure::Unavailable("the database does not answer".into()))),
+            },
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
-use async_nats::jetstream::consumer::{PullConsumer, pull::Stream as Pull};
+use async_nats::jetstream::consumer::pull::Stream as Pull;
 use events::topology::ConsumerSpec;
 use futures::{FutureExt, StreamExt};
 use sqlx::{PgConnection, PgPool};
@@ -19,6 +19,7 @@ use crate::delivery::{Delivery, keep_in_hand};
 use crate::instances::{self, Counters};
 use crate::settle::{Hand, Settler};
 use crate::streams::{self, SetupError};
+use crate::succession::Succession;
 use crate::{Failure, Message, Received, Settings, partitions};
 
 /// What a service does with what it hears.
@@ -117,7 +118,7 @@ impl<C: Consumer> Reader<C> {
             () = stop.cancelled() => return Ok(()),
             opened = self.open() => opened?,
         };
-        let (messages, suspects_up_to) = opened;
+        let (messages, mut succession) = opened;
         let mut chunks = messages.ready_chunks(runtime.settings.batch);
         loop {
             let chunk = tokio::select! {
@@ -133,7 +134,9 @@ impl<C: Consumer> Reader<C> {
                     Err(error) => interruption = Some(SetupError::broker(error)),
                 }
             }
-            self.settle(deliveries, suspects_up_to).await;
+            let followed = succession.follow(&mut deliveries);
+            self.settle(deliveries, &succession).await;
+            followed?;
             if let Some(error) = interruption {
                 return Err(error);
             }
@@ -148,26 +151,26 @@ impl<C: Consumer> Reader<C> {
         Ok(())
     }
 
-    /// Starts pulling. Returns the last sequence that may have killed an earlier reader as well.
-    async fn open(&self) -> Result<(Pull, u64), SetupError> {
+    /// Starts pulling, as the successor of whoever read before.
+    async fn open(&self) -> Result<(Pull, Succession), SetupError> {
         let Settler { runtime, spec, .. } = &self.settler;
         let settings = &runtime.settings;
         let mut durable =
             streams::ensure_consumer(&runtime.jetstream, spec, self.partition, settings).await?;
-        let suspects_up_to = match self.partition {
-            Some(_) => take_over(&mut durable).await?,
-            None => 0,
+        let succession = match self.partition {
+            Some(_) => Succession::of_partition(&mut durable).await?,
+            None => Succession::shared(),
         };
-        Ok((streams::pull(&durable, settings.batch).await?, suspects_up_to))
+        Ok((streams::pull(&durable, settings.batch).await?, succession))
     }
 
     /// Sorts what came into new, suspicious and unreadable, and sees each of them settled.
-    async fn settle(&self, deliveries: Vec<Delivery>, suspects_up_to: u64) {
+    async fn settle(&self, deliveries: Vec<Delivery>, succession: &Succession) {
         let (mut new, mut suspects, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for delivery in deliveries {
             match delivery.decode::<C::Message>() {
                 Err(reason) => unreadable.push((delivery, reason)),
-                Ok(message) if delivery.delivered > 1 || delivery.sequence <= suspects_up_to => {
+                Ok(message) if succession.is_suspect(&delivery) => {
                     suspects.push(Hand { delivery, message });
                 }
                 Ok(message) => new.push(Hand { delivery, message }),
@@ -188,16 +191,4 @@ impl<C: Consumer> Reader<C> {
             never = keep_in_hand(in_hand, self.settler.runtime.settings.ack_wait) => never,
         }
     }
-}
-
-/// A new reader of a partition starts where the last one's acknowledgements end, so that nothing later
-/// overtakes what that one still had in hand. Returns the last sequence it may have tried.
-async fn take_over(durable: &mut PullConsumer) -> Result<u64, SetupError> {
-    let info = durable.info().await.map_err(SetupError::broker)?;
-    if info.num_ack_pending == 0 {
-        return Ok(0);
-    }
-    let delivered = info.delivered.stream_sequence;
-    durable.reset(None).await.map_err(SetupError::broker)?;
-    Ok(delivered)
 }

@@ -1,7 +1,7 @@
 //! Events a consumer gave up on. Each is kept in the `DLQ` stream with its body and headers as they were,
 //! plus why, by whom and from where, until a person redrives or discards it.
 
-// Dead letters are copies of what is in a stream already: there is no state change to be atomic with.
+// What an operator does with a dead letter changes no service's state: there is nothing to be atomic with.
 #![allow(clippy::disallowed_methods)]
 
 use std::time::Duration;
@@ -12,11 +12,13 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{Context, message::StreamMessage};
 use events::topology::{CONSUMERS, ConsumerSpec, DLQ};
 use futures::TryStreamExt;
+use sqlx::PgPool;
 use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::delivery::Delivery;
-use crate::failpoint;
+use crate::outbox::Letter;
+use crate::{alone, failpoint, outbox};
 
 pub const REASON: &str = "Dead-Letter-Reason";
 pub const ATTEMPTS: &str = "Dead-Letter-Attempts";
@@ -42,8 +44,18 @@ pub(crate) struct Burial<'a> {
     pub attempts: u32,
 }
 
-/// Returns when the broker has stored the dead letter. Its message id makes a repeated burial harmless.
-pub(crate) async fn bury(js: &Context, burial: &Burial<'_>) -> Result<(), BoxError> {
+/// Writes the dead letter to the outbox of the consumer's service, in one transaction with the end of its
+/// attempts; the relay publishes it, and again if the broker loses it. To repeat a burial is harmless.
+pub(crate) async fn bury(pool: &PgPool, burial: &Burial<'_>) -> Result<(), sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    outbox::append_letter(&mut tx, &letter(burial)).await?;
+    if let Some(event_id) = burial.event_id {
+        alone::clear(&mut tx, burial.spec.name, event_id).await?;
+    }
+    tx.commit().await
+}
+
+fn letter(burial: &Burial<'_>) -> Letter {
     let Burial { spec, delivery, .. } = burial;
     let received_id = delivery.headers().and_then(|headers| headers.get("Nats-Msg-Id")).map(|id| id.as_str());
     let from_stream = format!("{}:{}", spec.stream.name, delivery.sequence);
@@ -69,12 +81,12 @@ pub(crate) async fn bury(js: &Context, burial: &Burial<'_>) -> Result<(), BoxErr
     headers.insert(STREAM, spec.stream.name);
     headers.insert(SEQUENCE, delivery.sequence.to_string());
     headers.insert(EVENT_ID, burial.event_id.unwrap_or(received_id.unwrap_or(&from_stream)));
-    let message = PublishMessage::build()
-        .payload(delivery.body().clone())
-        .headers(headers)
-        .message_id(format!("{}:{identity}", spec.name));
-    js.send_publish(format!("dlq.{}", spec.name), message).await?.await?;
-    Ok(())
+    Letter {
+        id: header_text(&format!("{}:{identity}", spec.name)),
+        subject: format!("dlq.{}", spec.name),
+        headers,
+        body: delivery.body().clone(),
+    }
 }
 
 /// One line, as headers demand.
@@ -136,6 +148,7 @@ pub async fn list(js: &Context) -> Result<Vec<DeadLetter>, DeadLetterError> {
             letters.push(read(info.stream_sequence, at, &message.subject, headers, message.payload.clone()));
         }
     }
+    let _ = stream.delete_consumer(&reader.cached_info().name).await;
     Ok(letters)
 }
 

@@ -13,6 +13,8 @@ pub struct Delivery {
     raw: Raw,
     /// Position in the stream.
     pub sequence: u64,
+    /// Counts the deliveries of the durable consumer, whoever gets them.
+    pub number: u64,
     /// 1 the first time.
     pub delivered: i64,
     settled: AtomicBool,
@@ -21,11 +23,11 @@ pub struct Delivery {
 impl Delivery {
     /// `None` for a message that does not come from a JetStream consumer.
     pub fn new(raw: Raw) -> Option<Delivery> {
-        let (sequence, delivered) = {
+        let (sequence, number, delivered) = {
             let info = raw.info().ok()?;
-            (info.stream_sequence, info.delivered)
+            (info.stream_sequence, info.consumer_sequence, info.delivered)
         };
-        Some(Delivery { raw, sequence, delivered, settled: AtomicBool::new(false) })
+        Some(Delivery { raw, sequence, number, delivered, settled: AtomicBool::new(false) })
     }
 
     pub fn decode<M: Message>(&self) -> Result<Received<M>, String> {

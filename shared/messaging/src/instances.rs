@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::Runtime;
+use crate::{Runtime, bounded};
 
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -21,7 +21,7 @@ pub struct Counters {
 /// Runs until the service stops, then signs off.
 pub async fn heartbeat(runtime: Arc<Runtime>, consumer: &'static str) {
     while !runtime.stop.is_cancelled() {
-        if let Err(error) = beat(&runtime, consumer).await {
+        if let Err(error) = bounded(beat(&runtime, consumer)).await {
             tracing::debug!(consumer, %error, "no heartbeat this time");
         }
         tokio::select! {

@@ -9,6 +9,7 @@
 mod alone;
 mod backoff;
 mod batch;
+mod bounded;
 pub mod broker;
 pub mod consumer;
 pub mod dead_letter;
@@ -26,9 +27,11 @@ pub mod retention;
 pub mod settings;
 mod settle;
 pub mod streams;
+mod succession;
 mod trace;
 pub mod worker;
 
+pub use bounded::bounded;
 pub use consumer::{Consumer, Runtime};
 pub use failure::{Failure, Rejectable};
 pub use message::{Message, Received};

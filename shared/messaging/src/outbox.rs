@@ -2,6 +2,7 @@
 //! [relay](crate::relay). There is no way to publish an event without such a row, so no event is sent for a
 //! change that was rolled back, and none is forgotten for one that was committed.
 
+use async_nats::HeaderMap;
 use events::{Event, topology};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -87,4 +88,50 @@ pub async fn append(tx: &mut PgConnection, messages: &[Outgoing]) -> Result<(), 
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// A dead letter on its way to the broker: an event's body and headers with some of our own.
+pub(crate) struct Letter {
+    /// By which the broker recognises it.
+    pub id: String,
+    pub subject: String,
+    pub headers: HeaderMap,
+    pub body: bytes::Bytes,
+}
+
+const LETTER: &str = "DeadLetter";
+
+/// Adds the letter, unless the same one was added so recently that the broker would not store it twice.
+pub(crate) async fn append_letter(tx: &mut PgConnection, letter: &Letter) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into outbox (event_id, event_type, order_id, subject, occurred_at, headers, body)
+         select $1, $2, '', $3, now(), $4, $5
+         where not exists (select from outbox where event_type = $2 and event_id = $1
+                                                    and created_at > now() - interval '2 minutes')",
+    )
+    .bind(&letter.id)
+    .bind(LETTER)
+    .bind(&letter.subject)
+    .bind(encode(&letter.headers))
+    .bind(&letter.body[..])
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+fn encode(headers: &HeaderMap) -> Vec<u8> {
+    let pairs: Vec<(&str, &str)> = headers
+        .iter()
+        .flat_map(|(name, values)| values.iter().map(move |value| (name.as_ref(), value.as_str())))
+        .collect();
+    serde_json::to_vec(&pairs).expect("strings have a JSON form")
+}
+
+/// What [`append_letter`] stored.
+pub(crate) fn decode(headers: &[u8]) -> HeaderMap {
+    let pairs: Vec<(String, String)> = serde_json::from_slice(headers).unwrap_or_default();
+    pairs.into_iter().fold(HeaderMap::new(), |mut headers, (name, value)| {
+        headers.append(name, value);
+        headers
+    })
 }

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::consumer::{Consumer, Reader, Runtime};
-use crate::instances;
 use crate::streams::SetupError;
+use crate::{bounded, instances};
 
 /// Whether `instance` still holds the lease. The row stays locked until the transaction ends, so a
 /// successor cannot start before.
@@ -40,17 +40,28 @@ struct Running {
     task: JoinHandle<Result<(), SetupError>>,
 }
 
+impl Running {
+    /// Finishes what is in hand.
+    async fn end(self) {
+        self.stop.cancel();
+        let _ = self.task.await;
+    }
+}
+
 /// Reads as many partitions as are this instance's share, and hands some over when others arrive.
 pub async fn read_my_share<C: Consumer>(runtime: Arc<Runtime>, consumer: Arc<C>) -> Result<(), SetupError> {
     let mut running: HashMap<u32, Running> = HashMap::new();
     while !runtime.stop.is_cancelled() {
-        match balance(&runtime, C::SPEC.name).await {
-            Ok(Balance { mine, surplus }) => {
+        match bounded(balance(&runtime, C::SPEC.name)).await {
+            Ok(Balance { mine, claimed, surplus }) => {
                 for (_, lost) in running.extract_if(|partition, _| !mine.contains(partition)) {
                     lost.stop.cancel();
                 }
                 if let Some(conflict) = take_failure(&mut running).await {
                     return Err(conflict);
+                }
+                for former in claimed.iter().filter_map(|partition| running.remove(partition)) {
+                    former.end().await;
                 }
                 for partition in mine.iter().copied() {
                     running.entry(partition).or_insert_with(|| start(&runtime, &consumer, partition));
@@ -94,16 +105,18 @@ async fn take_failure(running: &mut HashMap<u32, Running>) -> Option<SetupError>
 /// Finishes what is in hand before letting go, so that the successor finds nothing half done.
 async fn give_up(runtime: &Runtime, consumer: &str, partition: u32, reader: Option<Running>) {
     if let Some(reader) = reader {
-        reader.stop.cancel();
-        let _ = reader.task.await;
+        reader.end().await;
     }
-    if let Err(error) = release(&runtime.pool, consumer, partition, &runtime.instance).await {
+    let released = bounded(release(&runtime.pool, consumer, partition, &runtime.instance));
+    if let Err(error) = released.await {
         tracing::warn!(consumer, partition, %error, "could not release the partition; its lease will run out");
     }
 }
 
 struct Balance {
     mine: BTreeSet<u32>,
+    /// Those that are new. If one of them still has a reader here, others have read it in between.
+    claimed: Vec<u32>,
     /// How many of them are more than this instance's share.
     surplus: usize,
 }
@@ -122,11 +135,13 @@ async fn balance(runtime: &Runtime, consumer: &str) -> Result<Balance, sqlx::Err
     .await?;
     let share = (PARTITIONS as usize).div_ceil(alive.max(1) as usize);
     let mut mine: BTreeSet<u32> = renew(pool, consumer, instance, lease).await?.collect();
+    let mut claimed = Vec::new();
     if mine.len() < share {
-        mine.extend(claim_free(pool, consumer, instance, lease, share - mine.len()).await?);
+        claimed.extend(claim_free(pool, consumer, instance, lease, share - mine.len()).await?);
+        mine.extend(&claimed);
     }
     let surplus = mine.len().saturating_sub(share);
-    Ok(Balance { mine, surplus })
+    Ok(Balance { mine, claimed, surplus })
 }
 
 async fn renew(

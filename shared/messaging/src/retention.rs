@@ -1,14 +1,25 @@
-//! Keeps the outbox and the inbox from growing for ever, a few thousand rows at a time.
+//! Keeps the outbox and the inbox from growing for ever.
 //!
-//! Published rows stay long enough to refill a broker that lost its tail. Inbox rows must outlive every
-//! message that could still be delivered again, so they stay for twice the age limit of the streams.
+//! Published rows stay long enough to refill a broker that lost what it had stored, and then go a day at a
+//! time. Inbox rows must outlive every message that could still be delivered again, so they stay for twice
+//! the age limit of the streams, and go a few thousand at a time.
 
 use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::bounded;
+
 const EVERY: Duration = Duration::from_secs(10 * 60);
+/// Partitions made ahead. Longer than any trouble that keeps us from making them may last.
+const DAYS_AHEAD: i32 = 7;
+
+/// Makes room in the outbox for the days to come: at the start of a service, and then by [`run`].
+pub async fn make_days(pool: &PgPool) -> Result<(), sqlx::Error> {
+    sqlx::query("select outbox_make_days($1)").bind(DAYS_AHEAD).execute(pool).await?;
+    Ok(())
+}
 
 /// Runs until told to stop.
 pub async fn run(pool: PgPool, stop: CancellationToken) {
@@ -18,11 +29,11 @@ pub async fn run(pool: PgPool, stop: CancellationToken) {
             () = tokio::time::sleep(EVERY) => {}
         }
         while !stop.is_cancelled() {
-            match forget_some(&pool).await {
+            match bounded(keep_house(&pool)).await {
                 Ok(0) => break,
-                Ok(rows) => tracing::debug!(rows, "forgot old outbox and inbox rows"),
+                Ok(rows) => tracing::debug!(rows, "forgot old rows"),
                 Err(error) => {
-                    tracing::warn!(%error, "could not remove old outbox and inbox rows; will try again");
+                    tracing::warn!(%error, "could not make room in the outbox and the inbox; will try again");
                     break;
                 }
             }
@@ -30,11 +41,9 @@ pub async fn run(pool: PgPool, stop: CancellationToken) {
     }
 }
 
-async fn forget_some(pool: &PgPool) -> Result<u64, sqlx::Error> {
-    let outbox = sqlx::query(
-        "delete from outbox where id in (
-             select id from outbox where published_at < now() - interval '3 days' order by id limit 5000)",
-    );
+async fn keep_house(pool: &PgPool) -> Result<u64, sqlx::Error> {
+    make_days(pool).await?;
+    sqlx::query("select outbox_drop_days('3 days')").execute(pool).await?;
     let inbox = sqlx::query(
         "delete from inbox where ctid = any(array(
              select ctid from inbox where processed_at < now() - interval '14 days' limit 5000))",
@@ -42,7 +51,7 @@ async fn forget_some(pool: &PgPool) -> Result<u64, sqlx::Error> {
     // Left behind when a copy of an event was still in hand while the event was buried.
     let attempts = sqlx::query("delete from attempts where last_at < now() - interval '1 day'");
     let mut rows = 0;
-    for statement in [outbox, inbox, attempts] {
+    for statement in [inbox, attempts] {
         rows += statement.execute(pool).await?.rows_affected();
     }
     Ok(rows)

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::consumer::Runtime;
 use crate::delivery::Delivery;
-use crate::{Failure, Message, Received, alone, dead_letter};
+use crate::{Failure, Message, Received, alone, bounded, dead_letter, failpoint};
 
 /// A valid message in hand, not yet settled.
 pub struct Hand<M> {
@@ -47,7 +47,7 @@ impl Settler {
     /// buried because its attempts are used up, or handed back because the service is stopping.
     pub async fn begin_attempt<M: Message>(&self, hand: &Hand<M>) -> Option<u32> {
         let id = hand.message.id();
-        let begin = || async { Ok(alone::begin(&self.runtime.pool, self.spec.name, id).await?) };
+        let begin = || async { Ok(bounded(alone::begin(&self.runtime.pool, self.spec.name, id)).await?) };
         let Ok(attempt) = self.patiently(begin).await else {
             hand.delivery.hand_back(Duration::ZERO).await;
             return None;
@@ -97,11 +97,21 @@ impl Settler {
     pub async fn bury(&self, delivery: &Delivery, event_id: Option<&str>, reason: &str, attempts: u32) {
         let Settler { runtime, spec, .. } = self;
         let burial = dead_letter::Burial { spec, delivery, event_id, reason, attempts };
-        if let Err(error) = dead_letter::bury(&runtime.jetstream, &burial).await {
-            tracing::warn!(consumer = spec.name, sequence = delivery.sequence, %error,
-                "could not store the dead letter; will try again");
+        failpoint::dies_at("bury-before-store");
+        let store = || async { Ok(bounded(dead_letter::bury(&runtime.pool, &burial)).await?) };
+        if let Err(trouble) = self.patiently(store).await {
+            if let Trouble::Failed(error) = trouble {
+                tracing::error!(
+                    consumer = spec.name,
+                    sequence = delivery.sequence,
+                    ?error,
+                    "could not store the dead letter; will try again"
+                );
+            }
             return delivery.hand_back(runtime.settings.retry_delay(1)).await;
         }
+        failpoint::dies_at("bury-after-store");
+        runtime.outbox_written.notify_one();
         tracing::error!(
             consumer = spec.name,
             event = event_id,
@@ -112,10 +122,6 @@ impl Settler {
         );
         runtime.counters.buried.fetch_add(1, Relaxed);
         metrics::counter!("consumer_dead_letters_total", "consumer" => spec.name).increment(1);
-        if let (Some(id), Ok(mut db)) = (event_id, runtime.pool.acquire().await) {
-            // A leftover count would only make a redriven event's patience shorter.
-            let _ = alone::clear(&mut db, spec.name, id).await;
-        }
         delivery.terminate().await;
     }
 

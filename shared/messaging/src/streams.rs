@@ -13,8 +13,8 @@ use thiserror::Error;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::Settings;
 use crate::settings::StreamSettings;
+use crate::{Settings, broker};
 
 #[derive(Debug, Error)]
 pub enum SetupError {
@@ -74,20 +74,29 @@ where
     Ok(())
 }
 
-/// Every stream of the topology.
-pub async fn ensure_all(js: &Context, tuning: StreamSettings) -> Result<(), SetupError> {
+/// Every stream of the topology, with its limits as they are set: for the start of a service.
+pub async fn declare_all(js: &Context, tuning: StreamSettings) -> Result<(), SetupError> {
     for spec in STREAMS {
-        ensure_stream(js, spec, tuning).await?;
+        let stream = ensure_stream(js, spec, tuning).await?;
+        let (is, wanted) = (&stream.cached_info().config, stream_config(spec, tuning));
+        let tunable = |c: &Config| (c.max_age, c.max_bytes, c.max_message_size, c.num_replicas);
+        if tunable(is) != tunable(&wanted) {
+            tracing::warn!(stream = spec.name, from = ?tunable(is), to = ?tunable(&wanted),
+                "updating the stream's limits (age, bytes, message bytes, replicas)");
+            js.update_stream(wanted).await.map_err(SetupError::broker)?;
+        }
     }
     Ok(())
 }
 
-/// Makes sure that the stream exists as declared and returns it.
+/// Makes sure that the stream exists as declared and returns it. Its limits are an operator's to change
+/// while the shop runs, so they are left as they are.
 pub async fn ensure_stream(
     js: &Context,
     spec: &StreamSpec,
     tuning: StreamSettings,
 ) -> Result<Stream, SetupError> {
+    broker::check_version(&js.client())?;
     let wanted = stream_config(spec, tuning);
     let stream = match js.get_stream(spec.name).await {
         Ok(stream) => stream,
@@ -103,12 +112,6 @@ pub async fn ensure_stream(
     refuse_difference(spec.name, "retention", &is.retention, &wanted.retention)?;
     refuse_difference(spec.name, "storage", &is.storage, &wanted.storage)?;
     refuse_difference(spec.name, "discard", &is.discard, &wanted.discard)?;
-    let tunable = |c: &Config| (c.max_age, c.max_bytes, c.max_message_size, c.num_replicas);
-    if tunable(is) != tunable(&wanted) {
-        tracing::warn!(stream = spec.name, from = ?tunable(is), to = ?tunable(&wanted),
-            "updating the stream's limits (age, bytes, message bytes, replicas)");
-        js.update_stream(wanted).await.map_err(SetupError::broker)?;
-    }
     Ok(stream)
 }
 

@@ -16,7 +16,7 @@ use crate::consumer::Runtime;
 use crate::delivery::{Delivery, keep_in_hand};
 use crate::settle::{Hand, Settler, Trouble, panic_text};
 use crate::streams::{self, SetupError};
-use crate::{Failure, Message, Received, alone, failpoint, instances};
+use crate::{Failure, Message, Received, alone, bounded, failpoint, instances};
 
 pub trait Worker: Send + Sync + 'static {
     type Task: Message;
@@ -124,7 +124,7 @@ impl<W: Worker> Crew<W> {
                 hand.delivery.ack().await;
                 self.settler.runtime.committed(W::SPEC.name, 1, 0);
                 if let (true, Ok(mut db)) = (suspect, self.settler.runtime.pool.acquire().await) {
-                    let _ = alone::clear(&mut db, W::SPEC.name, hand.message.id()).await;
+                    let _ = bounded(alone::clear(&mut db, W::SPEC.name, hand.message.id())).await;
                 }
             }
             Err(trouble) => self.settler.settle_failure(hand, trouble, attempt).await,

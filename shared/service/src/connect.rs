@@ -9,11 +9,14 @@ use messaging::TraceContext;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgPool};
+use sqlx::{ConnectOptions, Connection, PgPool};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// No statement and no forgotten transaction may hold its locks for longer.
 const STATEMENT_LIMIT: &str = "15s";
+/// A connection that comes back from use answers within this time, or is closed.
+const STILL_THERE: Duration = Duration::from_secs(2);
 
 pub async fn postgres(
     url: &SecretString,
@@ -38,6 +41,12 @@ pub async fn postgres(
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(3))
+        // The pool itself would wait for ever for a connection whose other end has vanished, and keep its place.
+        .after_release(|connection, _| {
+            Box::pin(async {
+                Ok(timeout(STILL_THERE, connection.ping()).await.is_ok_and(|pong| pong.is_ok()))
+            })
+        })
         .connect_lazy_with(options.clone());
     for attempt in 1_u32.. {
         match pool.acquire().await {
@@ -52,11 +61,31 @@ pub async fn postgres(
             () = tokio::time::sleep(Duration::from_millis(250)) => {}
         }
     }
+    warn_if_forgetful(&pool).await?;
     Ok(pool)
+}
+
+/// An order is answered when Postgres says that it is on disk. It can be told to say so too early.
+async fn warn_if_forgetful(pool: &PgPool) -> anyhow::Result<()> {
+    let off: Vec<String> = sqlx::query_scalar(
+        "select name from pg_settings
+         where name in ('fsync', 'full_page_writes', 'synchronous_commit') and setting = 'off'",
+    )
+    .fetch_all(pool)
+    .await
+    .context("cannot read the settings of Postgres")?;
+    for setting in off {
+        tracing::warn!(
+            setting,
+            "Postgres runs with this setting off: a crash may lose what was confirmed; fine for tests only"
+        );
+    }
+    Ok(())
 }
 
 pub async fn migrate(pool: &PgPool, migrations: &Migrator) -> anyhow::Result<()> {
     messaging::migrations().run(pool).await.context("cannot create the messaging tables")?;
+    messaging::retention::make_days(pool).await.context("cannot make the partitions of the outbox")?;
     migrations.run(pool).await.context("cannot bring the database schema up to date")
 }
 

@@ -71,6 +71,9 @@ impl Service {
             broker_optional: false,
             tasks: JoinSet::new(),
         };
+        if let Some(jetstream) = service.jetstream.clone() {
+            service.publish_outbox(jetstream);
+        }
         let (pool, stop) = (service.pool.clone(), service.stop.clone());
         service.spawn("retention", async move {
             messaging::retention::run(pool, stop).await;
@@ -82,20 +85,6 @@ impl Service {
     /// Ready even while the broker is away: what it says waits in the outbox.
     pub fn works_without_broker(&mut self) {
         self.broker_optional = true;
-    }
-
-    /// Publishes what the service writes to its outbox.
-    pub fn publish_outbox(&mut self) -> anyhow::Result<()> {
-        let relay = Relay {
-            pool: self.pool.clone(),
-            jetstream: self.jetstream()?,
-            source: self.name.to_owned(),
-            outbox_written: Arc::clone(&self.outbox_written),
-            settings: self.config.messaging(),
-            stop: self.stop.clone(),
-        };
-        self.spawn("relay", async move { relay.run().await.context("the relay cannot publish") });
-        Ok(())
     }
 
     pub fn consume<C: Consumer>(&mut self, consumer: C) -> anyhow::Result<()> {
@@ -149,6 +138,19 @@ impl Service {
         }
         tracing::info!(service = self.name, "stopped");
         result
+    }
+
+    /// Every service that is connected to the broker has something to say, if only dead letters.
+    fn publish_outbox(&mut self, jetstream: jetstream::Context) {
+        let relay = Relay {
+            pool: self.pool.clone(),
+            jetstream,
+            source: self.name.to_owned(),
+            outbox_written: Arc::clone(&self.outbox_written),
+            settings: self.config.messaging(),
+            stop: self.stop.clone(),
+        };
+        self.spawn("relay", async move { relay.run().await.context("the relay cannot publish") });
     }
 
     fn jetstream(&self) -> anyhow::Result<jetstream::Context> {

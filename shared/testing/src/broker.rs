@@ -1,6 +1,6 @@
 //! A nats-server with JetStream, one for each test: its streams have the names of the real shop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
@@ -33,7 +33,39 @@ impl Broker {
         }
     }
 
+    /// Sets aside a copy of what is stored now, while the broker runs, as a disk has it when a machine crashes.
+    pub fn copy_store(&self) {
+        let _ = std::fs::remove_dir_all(self.copy());
+        copy_files(&self.store, &self.copy());
+    }
+
+    /// Puts the copy in place of what is stored: what came since is lost. Without a copy everything is.
+    pub fn lose_newer(&self) {
+        assert!(self.process.is_none(), "stop the broker first");
+        std::fs::remove_dir_all(&self.store).unwrap();
+        if self.copy().exists() {
+            std::fs::rename(self.copy(), &self.store).unwrap();
+        }
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.store.with_extension("copy")
+    }
+
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_files(&entry.path(), &target);
+        } else if let Err(error) = std::fs::copy(entry.path(), target) {
+            // The broker renames its files as it goes.
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+        }
     }
 }

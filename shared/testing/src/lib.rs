@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 pub use mailbox::Mailbox;
 pub use process::{Process, free_port};
+pub use rustix::process::Signal;
 pub use service::{Service, ServiceBuilder};
 pub use world::World;
 

@@ -112,8 +112,17 @@ impl World {
 
     pub async fn start_nats(&self) {
         self.broker.lock().unwrap().start_again();
-        eventually("the broker answers again", async || self.jetstream.get_stream(ORDERS.name).await.ok())
-            .await;
+        eventually("the broker answers again", async || self.jetstream.query_account().await.ok()).await;
+    }
+
+    /// Remembers what the broker has stored so far.
+    pub fn copy_broker_store(&self) {
+        self.broker.lock().unwrap().copy_store();
+    }
+
+    /// The stopped broker loses what it has stored since [`World::copy_broker_store`], or everything.
+    pub fn lose_broker_store(&self) {
+        self.broker.lock().unwrap().lose_newer();
     }
 
     pub fn jetstream(&self) -> &jetstream::Context {

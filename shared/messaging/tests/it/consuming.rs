@@ -124,6 +124,7 @@ mod deadly {
     use testing::{World, eventually};
     use tokio::sync::Notify;
 
+    use crate::outbox::start_relay;
     use crate::recorder::{Recorder, effects, runtime};
 
     struct Deadly(Arc<Notify>);
@@ -143,6 +144,7 @@ mod deadly {
 
     /// Starts the consumer again after each death; returns how often it died.
     pub async fn run_until_buried(world: &World, pool: &PgPool) -> u32 {
+        let _relay = start_relay(world, pool).drop_guard();
         for deaths in 0.. {
             let dying = Arc::new(Notify::new());
             let mut runtime = runtime(world, pool, "a");

@@ -6,3 +6,4 @@ mod dead_letters;
 mod outbox;
 mod partitions;
 mod recorder;
+mod refill;

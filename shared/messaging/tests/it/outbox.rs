@@ -1,11 +1,8 @@
-use std::sync::Arc;
-
 use events::topology::ORDERS;
 use messaging::relay::Relay;
 use messaging::{Outgoing, Settings, TraceContext, append};
 use sqlx::PgPool;
 use testing::{World, eventually};
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -13,24 +10,17 @@ use crate::recorder::{self, order, settings};
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-fn start_relay(world: &World, pool: &PgPool) -> CancellationToken {
+pub fn start_relay(world: &World, pool: &PgPool) -> CancellationToken {
     start_relay_with(world, pool, settings()).0
 }
 
 fn start_relay_with(world: &World, pool: &PgPool, settings: Settings) -> (CancellationToken, JoinHandle<()>) {
     let stop = CancellationToken::new();
-    let relay = Relay {
-        pool: pool.clone(),
-        jetstream: world.jetstream().clone(),
-        source: "order-api".into(),
-        outbox_written: Arc::new(Notify::new()),
-        settings,
-        stop: stop.clone(),
-    };
+    let relay = Relay { settings, ..recorder::relay(world, pool, stop.clone()) };
     (stop, tokio::spawn(async move { relay.run().await.unwrap() }))
 }
 
-async fn write(pool: &PgPool, ids: std::ops::Range<usize>) {
+pub async fn write(pool: &PgPool, ids: std::ops::Range<usize>) {
     let trace = TraceContext::from_parts(Some(TRACEPARENT), None);
     let rows: Vec<_> = ids.map(|n| Outgoing::event(&order(&format!("order-{n}")), &trace)).collect();
     let mut tx = pool.begin().await.unwrap();
@@ -38,7 +28,7 @@ async fn write(pool: &PgPool, ids: std::ops::Range<usize>) {
     tx.commit().await.unwrap();
 }
 
-async fn wait_until_published(pool: &PgPool) {
+pub async fn wait_until_published(pool: &PgPool) {
     eventually("the outbox is published", async || {
         let waiting = "select count(*) from outbox where published_at is null";
         let count = sqlx::query_scalar::<_, i64>(waiting).fetch_one(pool).await;

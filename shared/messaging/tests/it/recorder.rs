@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::Context;
 use events::topology::{ConsumerSpec, KITCHEN_DISPLAY, LOYALTY, PAYMENT};
 use events::{Cents, Event, Item, OrderCreated};
+use messaging::relay::Relay;
 use messaging::{Consumer, Failure, Received, Runtime, Settings, consumer};
 use sqlx::{PgConnection, PgPool};
 use testing::World;
@@ -104,10 +106,14 @@ impl Running {
 }
 
 pub fn runtime(world: &World, pool: &PgPool, instance: &str) -> Arc<Runtime> {
+    runtime_with(world.jetstream().clone(), pool.clone(), instance, settings())
+}
+
+pub fn runtime_with(jetstream: Context, pool: PgPool, instance: &str, settings: Settings) -> Arc<Runtime> {
     Arc::new(Runtime {
-        jetstream: world.jetstream().clone(),
-        pool: pool.clone(),
-        settings: settings(),
+        jetstream,
+        pool,
+        settings,
         instance: instance.to_owned(),
         outbox_written: Arc::new(Notify::new()),
         counters: Default::default(),
@@ -115,9 +121,23 @@ pub fn runtime(world: &World, pool: &PgPool, instance: &str) -> Arc<Runtime> {
     })
 }
 
+/// A consumer, and the relay that its dead letters need.
 pub fn run<C: Consumer>(world: &World, pool: &PgPool, instance: &str, consumer: C) -> Running {
     let runtime = runtime(world, pool, instance);
+    let relay = relay(world, pool, runtime.stop.clone());
+    tokio::spawn(async move { relay.run().await.unwrap() });
     Running { stop: runtime.stop.clone(), task: tokio::spawn(consumer::run(runtime, consumer)) }
+}
+
+pub fn relay(world: &World, pool: &PgPool, stop: CancellationToken) -> Relay {
+    Relay {
+        pool: pool.clone(),
+        jetstream: world.jetstream().clone(),
+        source: "order-api".into(),
+        outbox_written: Arc::new(Notify::new()),
+        settings: settings(),
+        stop,
+    }
 }
 
 pub fn order(order_id: &str) -> Event {

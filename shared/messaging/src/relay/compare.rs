@@ -1,0 +1,180 @@
+//! Refills a broker that lost what it had stored: its last seconds when a machine crashed before the disk
+//! had them, everything when a disk or a stream was lost. After every reconnect, and every few seconds, the
+//! relay compares the streams with what its rows say was stored there, and unmarks the rows that are gone;
+//! they are then published again like any others.
+//!
+//! What a broker loses is a tail: below some sequence everything is there, above it nothing of what was. Too
+//! many rows unmarked do no harm, for consumers recognise what they have seen.
+
+use std::cmp::max;
+
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+use events::topology::{STREAMS, StreamSpec};
+use sqlx::{Connection, PgConnection};
+use time::format_description::well_known::Rfc3339;
+use tokio::time::Instant;
+
+use super::rows::{self, BATCH, Published, Stored};
+use super::{Memory, Relay, RelayError};
+use crate::failpoint;
+use crate::streams::{self, SetupError};
+
+const COMPARE_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Depth {
+    /// Is it the same stream, and does it still reach as far? One request for each stream.
+    Glance,
+    /// And are our newest messages where they were stored? Others may have filled the gap.
+    Search,
+}
+
+impl Relay {
+    /// A new connection may lead to a broker that was restarted.
+    pub(super) fn is_comparison_due(&self, memory: &Memory) -> Option<Depth> {
+        match memory.compared {
+            Some((connection, _)) if connection != self.connection() => Some(Depth::Search),
+            Some((_, at)) => (at.elapsed() > COMPARE_EVERY).then_some(Depth::Glance),
+            None => Some(Depth::Search),
+        }
+    }
+
+    /// Counts the connections made so far.
+    fn connection(&self) -> u64 {
+        self.jetstream.client().statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    pub(super) async fn compare(
+        &self,
+        db: &mut PgConnection,
+        memory: &mut Memory,
+        depth: Depth,
+    ) -> Result<(), RelayError> {
+        let compared = (self.connection(), Instant::now());
+        let mut tx = db.begin().await?;
+        // One at a time: another relay would unmark what this one has just published again.
+        rows::lead_next(&mut tx).await?;
+        for spec in STREAMS {
+            let stream = streams::ensure_stream(&self.jetstream, spec, self.settings.streams).await?;
+            let lost = match failpoint::is_set("mutation-no-reconciler") {
+                true => 0,
+                false => unmark_lost(&mut tx, memory, spec, &stream, depth).await?,
+            };
+            if lost > 0 {
+                tracing::error!(
+                    stream = spec.name,
+                    events = lost,
+                    "the broker has lost what it had stored; publishing it again from the outbox"
+                );
+                metrics::counter!("relay_refilled_total", "stream" => spec.name).increment(lost);
+            }
+            memory.highest.insert(spec.name, stream.cached_info().state.last_sequence as i64);
+        }
+        tx.commit().await?;
+        memory.compared = Some(compared);
+        Ok(())
+    }
+
+    /// The broker numbers on from the last message it has. A number it gives twice says that it has lost
+    /// everything from there, though the rows say otherwise.
+    pub(super) async fn notice_reused_sequences(
+        &self,
+        tx: &mut PgConnection,
+        memory: &mut Memory,
+        stored: &[Stored],
+    ) -> Result<(), sqlx::Error> {
+        for spec in STREAMS {
+            let new = || stored.iter().filter(|row| row.stream == spec.name && !row.duplicate);
+            let (Some(first), Some(last)) =
+                (new().map(|row| row.sequence).min(), new().map(|row| row.sequence).max())
+            else {
+                continue;
+            };
+            let highest = memory.highest.entry(spec.name).or_default();
+            if first <= *highest && !failpoint::is_set("mutation-no-reconciler") {
+                let these: Vec<i64> = stored.iter().map(|row| row.id).collect();
+                let lost = rows::unmark_stored_since(tx, &prefix(spec), first, &these).await?;
+                tracing::error!(
+                    stream = spec.name,
+                    from = first,
+                    events = lost,
+                    "the broker numbers from an earlier place: what it had stored is published again"
+                );
+                *highest = last;
+            }
+            *highest = max(*highest, last);
+        }
+        Ok(())
+    }
+}
+
+/// Returns how many rows have to be published again.
+async fn unmark_lost(
+    tx: &mut PgConnection,
+    memory: &Memory,
+    spec: &StreamSpec,
+    stream: &Stream,
+    depth: Depth,
+) -> Result<u64, RelayError> {
+    let info = stream.cached_info();
+    let created = info.created.format(&Rfc3339).unwrap_or_default();
+    let remembered = rows::remembered(tx, spec.name).await?;
+    if remembered.as_ref() != Some(&created) {
+        rows::remember(tx, spec.name, &created).await?;
+        if remembered.is_some() {
+            return Ok(rows::unmark_stored_since(tx, &prefix(spec), 0, &[]).await?);
+        }
+    }
+    let last = info.state.last_sequence as i64;
+    let mut lost = 0;
+    if depth == Depth::Search || memory.highest.get(spec.name).is_some_and(|highest| *highest > last) {
+        lost += rows::unmark_stored_since(tx, &prefix(spec), last + 1, &[]).await?;
+    }
+    if depth == Depth::Search {
+        lost += unmark_replaced(tx, spec, stream).await?;
+    }
+    Ok(lost)
+}
+
+/// Goes back from our newest row, further each time, until one is where it was stored.
+async fn unmark_replaced(
+    tx: &mut PgConnection,
+    spec: &StreamSpec,
+    stream: &Stream,
+) -> Result<u64, RelayError> {
+    let mut back = 0;
+    while let Some(row) = rows::published(tx, &prefix(spec), back).await? {
+        if is_in_place(spec, stream, &row).await? {
+            break;
+        }
+        back = back * 2 + 1;
+    }
+    if back == 0 {
+        return Ok(0);
+    }
+    // Rows are not published in the exact order of their ids, so a little further than what was found.
+    let intact = rows::published(tx, &prefix(spec), back + BATCH).await?;
+    let after = intact.map_or(0, |row| row.id);
+    Ok(rows::unmark_written_after(tx, &prefix(spec), after).await?)
+}
+
+async fn is_in_place(spec: &StreamSpec, stream: &Stream, row: &Published) -> Result<bool, RelayError> {
+    let first = stream.cached_info().state.first_sequence as i64;
+    if row.stream_sequence < first {
+        return Ok(true);
+    }
+    match stream.get_raw_message(row.stream_sequence as u64).await {
+        Ok(message) => {
+            let id = message.headers.get("Nats-Msg-Id").map(|id| id.as_str());
+            Ok(id == Some(row.event_id.as_str()))
+        }
+        // Finished tasks and letters that were dealt with are gone for good reason.
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(!spec.is_log()),
+        Err(error) => Err(SetupError::broker(error).into()),
+    }
+}
+
+/// `orders.`: what the subjects of a stream begin with.
+fn prefix(spec: &StreamSpec) -> String {
+    format!("{}.", spec.prefix())
+}

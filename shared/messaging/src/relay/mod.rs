@@ -1,0 +1,239 @@
+//! Publishes the outbox. Rows are claimed, published without waiting for each other, and marked only when
+//! the broker has said that it stored them; whatever goes wrong in between is published again under the same
+//! message id, which the broker's duplicate window and the consumers' inboxes recognise.
+//!
+//! Rows stay after publishing, so that a broker that lost what it had stored can be [refilled](compare).
+//! There is no `NOTIFY` (it serialises commits) and no cursor over ids (it skips rows that commit late).
+
+// The one place where events are published.
+#![allow(clippy::disallowed_methods)]
+
+mod compare;
+mod rows;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::connection::State;
+use async_nats::jetstream::Context;
+use async_nats::jetstream::context::PublishAckFuture;
+use async_nats::jetstream::message::PublishMessage;
+use sqlx::PgPool;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use self::rows::{BATCH, Row, Stored};
+use crate::streams::{self, SetupError};
+use crate::{Settings, backoff, failpoint, outbox};
+
+/// How long a row may wait when nobody said that it was written (another instance wrote it).
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Longer is "unknown": publish again.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
+/// For one round, database and broker together. One that takes longer has lost its connection.
+const ROUND_LIMIT: Duration = Duration::from_secs(9);
+
+pub struct Relay {
+    pub pool: PgPool,
+    pub jetstream: Context,
+    /// For `ce-source`: the service's name.
+    pub source: String,
+    pub outbox_written: Arc<Notify>,
+    pub settings: Settings,
+    pub stop: CancellationToken,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RelayError {
+    #[error("the database: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("{failed} of {claimed} events were not stored by the broker, first: {first}")]
+    NotStored { failed: usize, claimed: usize, first: String },
+    #[error("{0}")]
+    Streams(#[from] SetupError),
+    #[error("no answer within {ROUND_LIMIT:?}")]
+    Stalled,
+}
+
+/// What a relay remembers between two rounds.
+#[derive(Default)]
+struct Memory {
+    /// The connection, and the moment, of the last comparison with the broker.
+    compared: Option<(u64, Instant)>,
+    /// The last sequence this relay has seen in each stream.
+    highest: HashMap<&'static str, i64>,
+}
+
+impl Relay {
+    /// Runs until told to stop; finishes the batch it has in hand. An error means that a stream exists with
+    /// a definition that contradicts ours.
+    pub async fn run(&self) -> Result<(), SetupError> {
+        self.declare_streams().await?;
+        let mut memory = Memory::default();
+        let mut failures = 0;
+        while !self.stop.is_cancelled() {
+            match self.round(&mut memory).await {
+                Ok(full) => {
+                    failures = 0;
+                    if !full {
+                        self.rest(LOOK_EVERY, true).await;
+                    }
+                }
+                Err(RelayError::Streams(conflict @ SetupError::Conflict(_))) => return Err(conflict),
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(%error, failures, "the relay could not publish; the outbox keeps everything");
+                    metrics::counter!("relay_failures_total").increment(1);
+                    memory.compared = None;
+                    let pause = backoff::delay(Duration::from_millis(100), Duration::from_secs(1), failures);
+                    self.rest(pause, false).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn rest(&self, pause: Duration, until_written: bool) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.outbox_written.notified(), if until_written => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    /// All streams, so that the shop's map is complete whichever service starts first.
+    async fn declare_streams(&self) -> Result<(), SetupError> {
+        for attempt in 1_u32.. {
+            let declared = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                declared = streams::declare_all(&self.jetstream, self.settings.streams) => declared,
+            };
+            match declared {
+                Ok(()) => break,
+                Err(conflict @ SetupError::Conflict(_)) => return Err(conflict),
+                Err(SetupError::Broker(error)) => tracing::warn!(error, "cannot declare the streams yet"),
+            }
+            self.rest(self.settings.outage_delay(attempt), false).await;
+        }
+        Ok(())
+    }
+
+    /// Publishes one claim. `true` when there may be more.
+    async fn round(&self, memory: &mut Memory) -> Result<bool, RelayError> {
+        // A transaction that waits for a broker known to be away would only hold locks.
+        if self.jetstream.client().connection_state() != State::Connected {
+            return Ok(false);
+        }
+        let compare = self.is_comparison_due(memory);
+        if compare.is_none() && !timeout(ROUND_LIMIT, rows::is_any_waiting(&self.pool)).await?? {
+            return Ok(false);
+        }
+        let mut db = self.pool.acquire().await?;
+        let work = async {
+            if let Some(depth) = compare {
+                self.compare(&mut db, memory, depth).await?;
+            }
+            self.publish_some(&mut db, memory).await
+        };
+        let result = timeout(ROUND_LIMIT, work).await;
+        if result.is_err() {
+            db.close_on_drop();
+        }
+        result?
+    }
+
+    async fn publish_some(
+        &self,
+        db: &mut sqlx::PgConnection,
+        memory: &mut Memory,
+    ) -> Result<bool, RelayError> {
+        let mut tx = sqlx::Connection::begin(db).await?;
+        if !rows::lead(&mut tx).await? {
+            return Ok(false);
+        }
+        let rows = rows::claim(&mut tx).await?;
+        if rows.is_empty() {
+            return Ok(false);
+        }
+        let claimed = rows.len();
+        failpoint::dies_at("relay-before-publish");
+        let (stored, first_error) = self.publish(rows).await;
+        failpoint::dies_at("relay-before-mark");
+        rows::mark(&mut tx, &stored).await?;
+        self.notice_reused_sequences(&mut tx, memory, &stored).await?;
+        tx.commit().await?;
+        failpoint::dies_at("relay-after-mark");
+        metrics::counter!("relay_published_total").increment(stored.len() as u64);
+        match first_error {
+            Some(first) => Err(RelayError::NotStored { failed: claimed - stored.len(), claimed, first }),
+            None => Ok(claimed as i64 == BATCH),
+        }
+    }
+
+    /// Sends all rows, then collects the answers. Returns those stored, and what went wrong first.
+    async fn publish(&self, rows: Vec<Row>) -> (Vec<Stored>, Option<String>) {
+        let mut first_error = None;
+        let mut in_flight: Vec<(Stored, PublishAckFuture)> = Vec::with_capacity(rows.len());
+        let deadline = Instant::now() + PUBLISH_TIMEOUT;
+        for mut row in rows {
+            let place = Stored::nowhere(&row);
+            let subject = std::mem::take(&mut row.subject);
+            let send = self.jetstream.send_publish(subject, self.message(row));
+            match timeout_at(deadline, send).await {
+                Ok(Ok(answer)) => in_flight.push((place, answer)),
+                Ok(Err(error)) => first_error = first_error.or(Some(error.to_string())),
+                Err(_) => {
+                    first_error = first_error.or(Some("sending timed out".into()));
+                    break;
+                }
+            }
+        }
+        failpoint::dies_at("relay-before-answers");
+        let mut stored = Vec::with_capacity(in_flight.len());
+        for (place, answer) in in_flight {
+            if failpoint::is_set("mutation-mark-first") {
+                stored.push(place);
+                continue;
+            }
+            match timeout_at(deadline, answer).await {
+                Ok(Ok(ack)) => stored.push(place.answered(ack)),
+                Ok(Err(error)) => first_error = first_error.or(Some(error.to_string())),
+                Err(_) => first_error = first_error.or(Some("no answer in time".into())),
+            }
+        }
+        (stored, first_error)
+    }
+
+    /// CloudEvents 1.0 in binary mode (<https://github.com/cloudevents/spec>), W3C trace context, and the
+    /// id by which the broker recognises a repetition. A dead letter has the headers of its event instead.
+    fn message(&self, row: Row) -> PublishMessage {
+        let mut headers = HeaderMap::new();
+        if let Some(own) = row.headers {
+            headers = outbox::decode(&own);
+        } else {
+            headers.insert("ce-specversion", "1.0");
+            headers.insert("ce-id", row.event_id.as_str());
+            headers.insert("ce-type", row.event_type);
+            headers.insert("ce-source", format!("/{}", self.source));
+            headers.insert("ce-time", row.occurred_at.format(&Rfc3339).unwrap_or_default());
+            if let Some(traceparent) = row.traceparent {
+                headers.insert("traceparent", traceparent);
+            }
+            if let Some(tracestate) = row.tracestate {
+                headers.insert("tracestate", tracestate);
+            }
+        }
+        PublishMessage::build().payload(row.body.into()).headers(headers).message_id(row.event_id)
+    }
+}
+
+impl From<tokio::time::error::Elapsed> for RelayError {
+    fn from(_: tokio::time::error::Elapsed) -> RelayError {
+        RelayError::Stalled
+    }
+}

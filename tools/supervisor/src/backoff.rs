@@ -4,8 +4,9 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
-/// A process that lived this long was well: the next death is a new misfortune, not part of a series.
-const HEALTHY: Duration = Duration::from_secs(30);
+/// A process that lived this long was well: the next death is a new misfortune, not part of a series. Not
+/// longer than the longest wait, so that somebody who kills processes on purpose does not wait either.
+const HEALTHY: Duration = Duration::from_secs(10);
 
 /// Doubles with every death in a row.
 #[derive(Debug, Default)]
@@ -47,8 +48,8 @@ mod tests {
     fn a_long_life_begins_a_new_series() {
         let mut backoff = Backoff::default();
         backoff.after(Duration::ZERO);
-        backoff.after(Duration::from_secs(29));
-        assert_eq!(backoff.after(Duration::from_secs(30)), FIRST);
+        backoff.after(Duration::from_secs(9));
+        assert_eq!(backoff.after(Duration::from_secs(10)), FIRST);
         assert_eq!(backoff.deaths(), 1);
     }
 }

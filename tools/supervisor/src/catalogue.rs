@@ -38,6 +38,20 @@ pub const SERVICES: [Part; 8] = [
 /// The service whose API serves the others as their payment company.
 pub const CARD_PROCESSOR: Part = SERVICES[0];
 
+/// The service of this name, or what to say to somebody who thought there was one.
+pub fn service(name: &str) -> Result<Part, String> {
+    SERVICES
+        .iter()
+        .find(|service| service.name == name)
+        .copied()
+        .ok_or_else(|| format!("there is no service {name:?}; there are {}", names(&SERVICES)))
+}
+
+/// Names of parts for a message: `nats, postgres, mailbox`.
+pub fn names(parts: &[Part]) -> String {
+    parts.iter().map(|part| part.name).collect::<Vec<_>>().join(", ")
+}
+
 impl Part {
     /// Name of the service's database and of the role that owns it.
     pub fn database(&self) -> String {
@@ -73,6 +87,11 @@ impl Instance {
         let part = SERVERS.iter().chain(&SERVICES).find(|known| known.name == part)?;
         let instance = Self { part: *part, number };
         (instance.to_string() == name).then_some(instance)
+    }
+
+    /// The server process of this name.
+    pub fn server(name: &str) -> Option<Self> {
+        Self::parse(name).filter(|instance| instance.is_server() && instance.number == 1)
     }
 
     pub fn is_server(&self) -> bool {

@@ -56,7 +56,7 @@ async fn clear_up(place: &Place) -> Result<()> {
     for file in fs::read_dir(place.pids()).into_iter().flatten().flatten() {
         fs::remove_file(file.path())?;
     }
-    for file in [place.status(), place.scale()] {
+    for file in [place.status(), place.plan()] {
         let _ = fs::remove_file(file);
     }
     Ok(())

@@ -9,12 +9,24 @@ use anyhow::{Context, Result};
 
 use crate::catalogue::{CARD_PROCESSOR, Instance, MAILBOX, NATS, POSTGRES, SERVICES};
 use crate::place::{Place, write_private};
+use crate::plan::Plan;
 use crate::ports::Ports;
 use crate::secrets::Secrets;
 use crate::{databases, nats_config};
 
 /// Name of the staff's token among the secrets.
 pub const STAFF_TOKEN: &str = "staff-token";
+
+/// The variables every service is told, which therefore nobody else may set, and what to use instead.
+pub const TOLD: [(&str, &str); 7] = [
+    ("INSTANCE", ""),
+    ("HTTP_ADDR", "; a variable such as PAYMENT_PORT chooses the port when the shop opens"),
+    ("DATABASE_URL", "; see --via for another port of postgres"),
+    ("NATS_URL", "; see --via for another port of nats"),
+    ("CARD_PROCESSOR_URL", "; see --via for another port of card-processor"),
+    ("SMTP_URL", "; see --via for another port of mailbox"),
+    ("STAFF_TOKEN", "; it is one for the whole shop: set it in the environment of `up`"),
+];
 
 pub struct Addresses<'a> {
     pub ports: &'a Ports,
@@ -26,33 +38,39 @@ pub struct Addresses<'a> {
 
 impl Addresses<'_> {
     /// The variables of one instance of a service, beside those the supervisor itself was given.
-    pub fn of_service(&self, instance: &Instance) -> Vec<(String, String)> {
+    pub fn of_service(&self, instance: &Instance, plan: &Plan) -> Vec<(&'static str, String)> {
         let service = instance.part;
-        let own = |name: &str, value: String| (name.to_owned(), value);
+        let port = |of| plan.detour(service, of).unwrap_or_else(|| self.ports.of(&of));
+        let card_processor = Instance::first(CARD_PROCESSOR);
+        let card_processor = match plan.detour(service, card_processor) {
+            Some(port) => format!("http://127.0.0.1:{port}"),
+            None => self.http(&card_processor),
+        };
         vec![
-            own("INSTANCE", instance.to_string()),
-            own("HTTP_ADDR", SocketAddr::new(self.bind, self.ports.of(instance)).to_string()),
-            own("DATABASE_URL", self.database(&service.database(), &service.database())),
-            own("NATS_URL", self.nats(service.name)),
-            own("CARD_PROCESSOR_URL", self.http(&Instance::first(CARD_PROCESSOR))),
-            own("SMTP_URL", self.smtp()),
-            own("STAFF_TOKEN", self.staff_token.to_owned()),
+            ("INSTANCE", instance.to_string()),
+            ("HTTP_ADDR", SocketAddr::new(self.bind, self.ports.of(instance)).to_string()),
+            ("DATABASE_URL", self.database(&service.database(), &service.database(), port)),
+            ("NATS_URL", self.nats(service.name, port)),
+            ("CARD_PROCESSOR_URL", card_processor),
+            ("SMTP_URL", smtp(port)),
+            ("STAFF_TOKEN", self.staff_token.to_owned()),
         ]
     }
 
     /// Everything in `.run/env`.
     pub fn of_shop(&self, place: &Place) -> BTreeMap<String, String> {
+        let port = |of| self.ports.of(&of);
         let mut all = BTreeMap::from([
             ("MAIL_DIR".to_owned(), place.mail().display().to_string()),
-            ("SMTP_URL".to_owned(), self.smtp()),
+            ("SMTP_URL".to_owned(), smtp(port)),
             ("STAFF_TOKEN".to_owned(), self.staff_token.to_owned()),
-            ("OPERATOR_NATS_URL".to_owned(), self.nats(nats_config::OPERATOR)),
-            ("OPERATOR_DATABASE_URL".to_owned(), self.database(databases::OPERATOR, "postgres")),
+            ("OPERATOR_NATS_URL".to_owned(), self.nats(nats_config::OPERATOR, port)),
+            ("OPERATOR_DATABASE_URL".to_owned(), self.database(databases::OPERATOR, "postgres", port)),
         ]);
         for service in SERVICES {
-            let database = service.database();
-            all.insert(format!("{}_URL", service.variable()), self.http(&Instance::first(service)));
-            all.insert(format!("{}_DATABASE_URL", service.variable()), self.database(&database, &database));
+            let (name, variable) = (service.database(), service.variable());
+            all.insert(format!("{variable}_URL"), self.http(&Instance::first(service)));
+            all.insert(format!("{variable}_DATABASE_URL"), self.database(&name, &name, port));
         }
         all
     }
@@ -63,22 +81,19 @@ impl Addresses<'_> {
         format!("http://{}", SocketAddr::new(host, self.ports.of(instance)))
     }
 
-    fn database(&self, role: &str, database: &str) -> String {
+    fn database(&self, role: &str, database: &str, port: impl Fn(Instance) -> u16) -> String {
         let password = self.secrets.get(&databases::password_name(role));
-        format!(
-            "postgres://{role}:{password}@127.0.0.1:{}/{database}",
-            self.ports.of(&Instance::first(POSTGRES))
-        )
+        format!("postgres://{role}:{password}@127.0.0.1:{}/{database}", port(Instance::first(POSTGRES)))
     }
 
-    fn nats(&self, user: &str) -> String {
+    fn nats(&self, user: &str, port: impl Fn(Instance) -> u16) -> String {
         let password = self.secrets.get(&nats_config::password_name(user));
-        format!("nats://{user}:{password}@127.0.0.1:{}", self.ports.of(&Instance::first(NATS)))
+        format!("nats://{user}:{password}@127.0.0.1:{}", port(Instance::first(NATS)))
     }
+}
 
-    fn smtp(&self) -> String {
-        format!("smtp://127.0.0.1:{}", self.ports.of(&Instance::first(MAILBOX)))
-    }
+fn smtp(port: impl Fn(Instance) -> u16) -> String {
+    format!("smtp://127.0.0.1:{}", port(Instance::first(MAILBOX)))
 }
 
 pub fn write(place: &Place, variables: &BTreeMap<String, String>) -> Result<()> {
@@ -116,6 +131,24 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use std::process::Command;
+
+    #[test]
+    fn what_a_service_is_told_is_what_nobody_else_may_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place { run: folder.path().into(), project: "/".into(), programs: "/".into() };
+        let payment = Instance::first(crate::catalogue::service("payment").unwrap());
+        let names = [databases::password_name("payment"), nats_config::password_name("payment")];
+        let secrets = Secrets::load_or_create(&place, names).unwrap();
+        let mut ports = Ports::default();
+        let used = [NATS, POSTGRES, MAILBOX, CARD_PROCESSOR].map(Instance::first);
+        let bind = Ipv4Addr::LOCALHOST.into();
+        let wishes = crate::ports::Wishes::from_env(bind).unwrap();
+        ports.settle(&[&used[..], &[payment]].concat(), &Default::default(), &wishes).unwrap();
+        let addresses = Addresses { ports: &ports, secrets: &secrets, bind, staff_token: "t" };
+        let told: Vec<_> =
+            addresses.of_service(&payment, &Plan::default()).into_iter().map(|v| v.0).collect();
+        assert_eq!(told, TOLD.map(|(name, _)| name));
+    }
 
     #[test]
     fn a_shell_reads_a_quoted_value_as_it_was() {

@@ -1,5 +1,5 @@
-//! Keeps one process alive: starts it, or takes over the one that runs; waits until it is ready; starts it
-//! again when it dies, as a container would be; and stops it when told.
+//! Keeps one process alive: starts it, or takes over the one that runs; waits until it is ready, again when
+//! a server was away; starts it again when it dies, as a container would be; and stops it when told.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::backoff::Backoff;
 use crate::catalogue::{Instance, MAILBOX, POSTGRES};
 use crate::launch::Launcher;
 use crate::process::Process;
+use crate::readiness::Probe;
 use crate::status::{Board, State};
 use crate::terminal::say;
 
@@ -32,8 +33,8 @@ pub async fn keep(instance: Instance, launcher: &Launcher, board: &Board, stop: 
                     say(&format!("warning: cannot record the pid of {name}: {error:#}"));
                 }
                 let mut lived = Lived { instance, board, begun, deaths: backoff.deaths() };
-                let ready = launcher.probe(&instance);
-                let Some(how) = lived.watch(&mut process, ready.ready(), &stop).await else {
+                let probe = launcher.probe(&instance);
+                let Some(how) = lived.watch(&mut process, &probe, &stop).await else {
                     board.set(&instance, State::Stopping, 0, None);
                     if !process.stop(stop_signal(&instance), GRACE).await {
                         say(&format!("{name} did not stop within {} s and was killed", GRACE.as_secs()));
@@ -69,20 +70,26 @@ impl Lived<'_> {
     async fn watch(
         &mut self,
         process: &mut Process,
-        ready: impl Future<Output = ()>,
+        probe: &Probe<'_>,
         stop: &CancellationToken,
     ) -> Option<String> {
         let announced = async {
-            ready.await;
-            say(&format!("{} is ready ({:.1} s)", self.instance, self.begun.elapsed().as_secs_f32()));
-            self.board.set(&self.instance, State::Ready, self.deaths, None);
-            std::future::pending::<()>().await;
+            let name = self.instance.to_string();
+            probe.ready().await;
+            say(&format!("{name} is ready ({:.1} s)", self.begun.elapsed().as_secs_f32()));
+            let mut board = self.board.subscribe();
+            loop {
+                self.board.set(&self.instance, State::Ready, self.deaths, None);
+                // Until a server was away and is back.
+                let _ = board.wait_for(|status| !status.is_ready(&name)).await;
+                probe.ready().await;
+            }
         };
         tokio::select! {
             biased;
             () = stop.cancelled() => None,
             how = process.ended() => Some(how),
-            () = announced => None,
+            never = announced => never,
         }
     }
 }

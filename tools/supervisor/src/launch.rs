@@ -11,6 +11,7 @@ use tokio::process::Command;
 use crate::catalogue::{Instance, MAILBOX, NATS, POSTGRES, SERVICES};
 use crate::env_file::Addresses;
 use crate::place::Place;
+use crate::plan::Plan;
 use crate::ports::Ports;
 use crate::process::Process;
 use crate::readiness::Probe;
@@ -99,7 +100,7 @@ impl Launcher {
             NATS => self.nats(instance)?,
             POSTGRES => self.postgres(instance),
             MAILBOX => self.mailbox(instance),
-            _ => self.service(instance),
+            _ => self.service(instance)?,
         };
         Process::start(command, &self.place.log(instance))
     }
@@ -143,9 +144,13 @@ impl Launcher {
         command
     }
 
-    fn service(&self, instance: &Instance) -> Command {
+    /// What is wanted is read at every start, so that a change takes effect at the next.
+    fn service(&self, instance: &Instance) -> Result<Command> {
+        let plan = Plan::load(&self.place)?;
         let mut command = Command::new(self.place.programs.join(instance.part.name));
-        command.envs(self.with_addresses(|addresses| addresses.of_service(instance)));
         command
+            .envs(plan.settings(instance.part))
+            .envs(self.with_addresses(|addresses| addresses.of_service(instance, &plan)));
+        Ok(command)
     }
 }

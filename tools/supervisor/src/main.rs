@@ -6,6 +6,7 @@
 mod backoff;
 mod catalogue;
 mod databases;
+mod detour;
 mod down;
 mod env_file;
 mod keeper;
@@ -13,6 +14,7 @@ mod launch;
 mod lock;
 mod nats_config;
 mod place;
+mod plan;
 mod port_holder;
 mod ports;
 mod process;
@@ -20,6 +22,7 @@ mod readiness;
 mod run;
 mod scale;
 mod secrets;
+mod setting;
 mod shop;
 mod status;
 mod tail;
@@ -32,8 +35,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::place::Place;
+use crate::plan::Plan;
 use crate::run::Output;
-use crate::scale::Change;
 
 /// Opens and closes the coffee shop.
 ///
@@ -55,17 +58,16 @@ enum Command {
         /// Return when everything is ready, and leave it running in the background.
         #[arg(short, long)]
         detach: bool,
-        /// How many instances of a service to run, for example payment=3.
-        #[arg(long, value_name = "SERVICE=N")]
-        scale: Vec<Change>,
+        #[command(flatten)]
+        plan: Plan,
     },
     /// Close the shop and leave no process behind.
     Down,
     /// Be the supervisor of `up --detach`.
     #[command(hide = true)]
     Run {
-        #[arg(long)]
-        scale: Vec<Change>,
+        #[command(flatten)]
+        plan: Plan,
     },
 }
 
@@ -89,8 +91,8 @@ fn main() -> ExitCode {
 async fn carry_out(command: Command) -> Result<()> {
     let place = Place::from_env()?;
     match command {
-        Command::Up { detach, scale } => up::up(place, &scale, detach).await,
+        Command::Up { detach, plan } => up::up(place, &plan, detach).await,
         Command::Down => down::down(&place).await,
-        Command::Run { scale } => run::run(place, &scale, Output::Background).await.map(|_| ()),
+        Command::Run { plan } => run::run(place, &plan, Output::Background).await.map(|_| ()),
     }
 }

@@ -84,8 +84,8 @@ impl Place {
     pub fn status(&self) -> PathBuf {
         self.run.join("status.json")
     }
-    pub fn scale(&self) -> PathBuf {
-        self.run.join("scale")
+    pub fn plan(&self) -> PathBuf {
+        self.run.join("plan")
     }
     pub fn log(&self, instance: &Instance) -> PathBuf {
         self.logs().join(format!("{instance}.log"))

@@ -1,12 +1,13 @@
 //! The life of a supervisor, in the terminal or in the background.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::lock::Lock;
 use crate::place::Place;
-use crate::scale::{Change, Scale};
+use crate::plan::Plan;
+
 use crate::shop::Shop;
 use crate::status::Board;
 use crate::tail;
@@ -23,7 +24,7 @@ pub enum Output {
 
 /// Opens the shop and keeps it open until it is told to close. Returns false if another supervisor is
 /// already at work.
-pub async fn run(place: Place, changes: &[Change], output: Output) -> Result<bool> {
+pub async fn run(place: Place, wishes: &Plan, output: Output) -> Result<bool> {
     place.create()?;
     let Some(lock) = Lock::take(&place)? else { return Ok(false) };
     let mut signals = Signals::new()?;
@@ -34,7 +35,7 @@ pub async fn run(place: Place, changes: &[Change], output: Output) -> Result<boo
     let stop_tail = CancellationToken::new();
     let tail =
         (output == Output::Foreground).then(|| tokio::spawn(tail::follow(place.clone(), stop_tail.clone())));
-    let result = keep_open(&place, changes, &board, &mut signals).await;
+    let result = keep_open(&place, wishes, &board, &mut signals).await;
     stop_tail.cancel();
     if let Some(tail) = tail {
         tail.await?;
@@ -47,19 +48,25 @@ pub async fn run(place: Place, changes: &[Change], output: Output) -> Result<boo
     result.map(|()| true)
 }
 
-async fn keep_open(place: &Place, changes: &[Change], board: &Board, signals: &mut Signals) -> Result<()> {
-    let mut scale = Scale::load(place)?;
-    scale.apply(changes);
-    let mut shop = Shop::prepare(place.clone(), board.clone(), &scale).await?;
-    scale.save(place)?;
+async fn keep_open(place: &Place, wishes: &Plan, board: &Board, signals: &mut Signals) -> Result<()> {
+    // A shop whose supervisor was killed is still open, with the wishes it had.
+    if !place.plan().exists()
+        && let Some(server) = wishes.held().first()
+    {
+        bail!("--scale {server}=0 is for an open shop: open it first, then stop its server");
+    }
+    let mut plan = Plan::load(place)?;
+    plan.add(wishes);
+    let mut shop = Shop::prepare(place.clone(), board.clone(), &plan).await?;
+    plan.save(place)?;
     let opened = tokio::select! {
         opened = shop.open() => opened.map(|()| true),
         () = signals.close() => Ok(false),
     };
     if let Ok(true) = opened {
-        terminal::welcome(place)?;
+        terminal::conclude(place)?;
         loop {
-            // Once without being told: the scale may have changed while the shop was opening.
+            // Once without being told: the plan may have changed while the shop was opening.
             if let Err(error) = shop.reconcile().await {
                 say(&format!("cannot do what is wanted: {error:#}"));
             }
@@ -76,10 +83,10 @@ async fn keep_open(place: &Place, changes: &[Change], board: &Board, signals: &m
 
 enum Told {
     Close,
-    ScaleChanged,
+    PlanChanged,
 }
 
-/// What a supervisor is told by signals: SIGUSR1 says that the wanted scale has changed.
+/// What a supervisor is told by signals: SIGUSR1 says that the plan has changed.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -102,12 +109,12 @@ impl Signals {
             _ = self.interrupt.recv() => Told::Close,
             _ = self.terminate.recv() => Told::Close,
             _ = self.hang_up.recv() => Told::Close,
-            _ = self.changed.recv() => Told::ScaleChanged,
+            _ = self.changed.recv() => Told::PlanChanged,
         }
     }
 
-    /// A scale that changes while the shop opens is read when the services start.
+    /// A plan that changes while the shop opens is read when the services start.
     async fn close(&mut self) {
-        while let Told::ScaleChanged = self.next().await {}
+        while let Told::PlanChanged = self.next().await {}
     }
 }

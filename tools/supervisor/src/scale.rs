@@ -1,83 +1,54 @@
-//! How many instances of each service are wanted.
+//! How many processes of a part are wanted: any number of a service, and of a server one or none.
 //!
-//! Kept in `.run/scale` while the shop is open, so that `up --scale` can change a running shop and a
-//! supervisor that was killed is followed by one that wants the same.
+//! A server with none is held stopped while everything else runs on, which is how somebody finds out what
+//! the shop does without its broker or its database.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::fmt;
+use std::str::FromStr;
 
-use anyhow::{Result, bail};
-
-use crate::catalogue::{Instance, Part, SERVICES};
-use crate::place::{Place, write_private};
+use crate::catalogue::{self, Instance, SERVERS, SERVICES};
 
 const MOST: u32 = 20;
 
-/// One `--scale payment=3`.
+/// One `--scale payment=3` or `--scale nats=0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
-    pub service: Part,
+    /// The server, or the first instance of the service.
+    pub of: Instance,
     pub count: u32,
 }
 
-impl std::str::FromStr for Change {
+impl Change {
+    /// Whether a server is to be stopped and stay so.
+    pub fn holds(&self) -> bool {
+        self.of.is_server() && self.count == 0
+    }
+}
+
+impl FromStr for Change {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, count) = text.split_once('=').ok_or("say it as service=number, for example payment=3")?;
-        let service = SERVICES.iter().find(|service| service.name == name).ok_or_else(|| {
-            let names: Vec<_> = SERVICES.iter().map(|service| service.name).collect();
-            format!("there is no service {name:?}; there are {}", names.join(", "))
-        })?;
+        let (name, count) =
+            text.split_once('=').ok_or("say it as part=number, for example payment=3 or nats=0")?;
+        let of = Instance::server(name)
+            .or_else(|| catalogue::service(name).ok().map(Instance::first))
+            .ok_or_else(|| {
+                let (servers, services) = (catalogue::names(&SERVERS), catalogue::names(&SERVICES));
+                format!("there is no service or server {name:?}; there are {services} and {servers}")
+            })?;
+        let most = if of.is_server() { 1 } else { MOST };
         match count.parse() {
-            Ok(count) if count <= MOST => Ok(Self { service: *service, count }),
+            Ok(count) if count <= most => Ok(Self { of, count }),
+            _ if of.is_server() => Err(format!("{name} is 0 (held stopped) or 1 (running), not {count:?}")),
             _ => Err(format!("the number of instances of {name} must be 0 to {MOST}, not {count:?}")),
         }
     }
 }
 
-/// The wanted number of instances by service name; a service that is not in it has one.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Scale(BTreeMap<&'static str, u32>);
-
-impl Scale {
-    pub fn load(place: &Place) -> Result<Self> {
-        let mut scale = Self::default();
-        match fs::read_to_string(place.scale()) {
-            Ok(text) => {
-                for line in text.lines() {
-                    match line.parse() {
-                        Ok(change) => scale.apply(&[change]),
-                        Err(why) => bail!("{}: {why}", place.scale().display()),
-                    }
-                }
-                Ok(scale)
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(scale),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    pub fn save(&self, place: &Place) -> Result<()> {
-        let lines: String = self.0.iter().map(|(name, count)| format!("{name}={count}\n")).collect();
-        write_private(&place.scale(), &lines)
-    }
-
-    pub fn apply(&mut self, changes: &[Change]) {
-        for change in changes {
-            self.0.insert(change.service.name, change.count);
-        }
-    }
-
-    /// Every instance of every service that should run.
-    pub fn instances(&self) -> Vec<Instance> {
-        SERVICES
-            .iter()
-            .flat_map(|part| {
-                let count = self.0.get(part.name).copied().unwrap_or(1);
-                (1..=count).map(|number| Instance { part: *part, number })
-            })
-            .collect()
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.of, self.count)
     }
 }
 
@@ -87,21 +58,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_can_have_more_instances_or_none() {
-        let mut scale = Scale::default();
-        assert_eq!(scale.instances().len(), SERVICES.len());
-        scale.apply(&["payment=3".parse().unwrap(), "order-api=0".parse().unwrap()]);
-        let names: Vec<_> = scale.instances().iter().map(ToString::to_string).collect();
-        assert_eq!(names.len(), SERVICES.len() + 1);
-        assert!(names.contains(&"payment-3".to_owned()) && !names.contains(&"order-api".to_owned()));
+    fn what_was_said_is_said_again() {
+        for text in ["payment=3", "order-api=0", "nats=0", "postgres=1", "mailbox=0"] {
+            assert_eq!(text.parse::<Change>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn only_a_server_is_held() {
+        for (text, held) in [("nats=0", true), ("nats=1", false), ("payment=0", false)] {
+            assert_eq!(text.parse::<Change>().unwrap().holds(), held, "{text}");
+        }
     }
 
     #[test]
     fn a_scale_that_makes_no_sense_says_what_would() {
         for (text, part) in [
-            ("payment", "service=number"),
-            ("paymant=2", "there is no service \"paymant\""),
-            ("nats=2", "order-api"),
+            ("payment", "part=number"),
+            ("paymant=2", "there is no service or server \"paymant\""),
+            ("paymant=2", "order-api"),
+            ("nats=2", "0 (held stopped) or 1 (running), not \"2\""),
+            ("postgres-2=0", "there is no service or server \"postgres-2\""),
+            ("payment-2=0", "there is no service or server \"payment-2\""),
             ("payment=-1", "0 to 20"),
             ("payment=21", "0 to 20"),
             ("payment=", "0 to 20"),

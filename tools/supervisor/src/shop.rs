@@ -14,12 +14,12 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalogue::{Instance, SERVERS, SERVICES};
+use crate::catalogue::{Instance, POSTGRES, SERVERS, SERVICES};
 use crate::launch::{Launcher, Servers};
 use crate::place::Place;
+use crate::plan::Plan;
 use crate::ports::{Ports, Wishes};
 use crate::process::Process;
-use crate::scale::Scale;
 use crate::secrets::Secrets;
 use crate::status::{Board, State, Status};
 use crate::terminal::say;
@@ -43,7 +43,7 @@ struct Keeper {
 
 impl Shop {
     /// Checks and chooses everything that can be, without starting anything.
-    pub async fn prepare(place: Place, board: Board, scale: &Scale) -> Result<Self> {
+    pub async fn prepare(place: Place, board: Board, plan: &Plan) -> Result<Self> {
         Launcher::check_programs(&place)?;
         let bind = bind_address()?;
         let wishes = Wishes::from_env(bind)?;
@@ -56,7 +56,7 @@ impl Shop {
         let ports = Mutex::new(Ports::load(&place));
         let launcher = Launcher { place, secrets, ports, bind, staff_token, servers, http };
         let shop = Self { launcher: Arc::new(launcher), wishes, board, keepers: BTreeMap::new() };
-        shop.settle_ports(&scale.instances())?;
+        shop.settle_ports(plan)?;
         Ok(shop)
     }
 
@@ -67,28 +67,26 @@ impl Shop {
     /// Starts everything that is wanted and waits until it is ready. Processes a killed supervisor left
     /// are taken over, or stopped if they are not wanted.
     pub async fn open(&mut self) -> Result<()> {
-        let servers: Vec<_> = SERVERS.iter().map(|part| Instance::first(*part)).collect();
+        let plan = Plan::load(self.place())?;
+        let (servers, services): (Vec<_>, Vec<_>) = plan.wanted().into_iter().partition(Instance::is_server);
         self.keep_all(&servers);
         self.wait_until_ready(&servers).await?;
-        let port = self.launcher.port(&Instance::first(crate::catalogue::POSTGRES));
-        databases::prepare(port, &self.launcher.secrets).await?;
-        let services = Scale::load(self.place())?.instances();
-        for leftover in survivors(self.place()) {
-            if !leftover.is_server() && !services.contains(&leftover) {
-                self.keep_all(&[leftover]);
-            }
+        let postgres = Instance::first(POSTGRES);
+        if servers.contains(&postgres) {
+            databases::prepare(self.launcher.port(&postgres), &self.launcher.secrets).await?;
         }
+        self.keep_all(&survivors(self.place())); // those not wanted are stopped next
         self.reconcile().await?;
-        self.wait_until_ready(&services).await
+        // Without one of the servers a service may wait for it as long as somebody likes.
+        if plan.held().is_empty() { self.wait_until_ready(&services).await } else { Ok(()) }
     }
 
-    /// Makes what runs what `.run/scale` wants.
+    /// Makes what runs what `.run/plan` wants.
     pub async fn reconcile(&mut self) -> Result<()> {
-        let services = Scale::load(self.place())?.instances();
-        self.settle_ports(&services)?;
-        self.keep_all(&services);
-        let servers = SERVERS.iter().map(|part| Instance::first(*part));
-        let wanted: Vec<_> = servers.chain(services).collect();
+        let plan = Plan::load(self.place())?;
+        self.settle_ports(&plan)?;
+        let wanted = plan.wanted();
+        self.keep_all(&wanted);
         self.board.change(|status| status.wanted = wanted.iter().map(ToString::to_string).collect());
         let unwanted: Vec<_> =
             self.keepers.keys().copied().filter(|instance| !wanted.contains(instance)).collect();
@@ -104,16 +102,17 @@ impl Shop {
         for server in SERVERS.iter().rev() {
             self.stop(&[Instance::first(*server)]).await;
         }
-        let _ = fs::remove_file(self.place().scale());
+        let _ = fs::remove_file(self.place().plan());
     }
 
-    fn settle_ports(&self, services: &[Instance]) -> Result<()> {
+    fn settle_ports(&self, plan: &Plan) -> Result<()> {
         // The first instance of every service has an address in the env file, even if none is wanted.
-        let firsts = SERVERS.iter().chain(&SERVICES).map(|part| Instance::first(*part));
-        let wanted: BTreeSet<_> = firsts.chain(services.iter().copied()).collect();
+        let firsts = SERVICES.iter().map(|part| Instance::first(*part));
+        let wanted: BTreeSet<_> = firsts.chain(plan.servers()).chain(plan.wanted()).collect();
         let wanted: Vec<_> = wanted.into_iter().collect();
         let mut running: BTreeSet<_> = survivors(self.place()).into_iter().collect();
         running.extend(self.keepers.keys());
+        running.extend(plan.held()); // its address is what the services know it by
         {
             let mut ports = self.launcher.ports.lock().expect("no thread panics with the ports in hand");
             for notice in ports.settle(&wanted, &running, &self.wishes)? {

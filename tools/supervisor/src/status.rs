@@ -15,6 +15,7 @@ use crate::place::{Place, write_private};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
+    /// Running, and not known to be ready.
     Starting,
     Ready,
     Dead,
@@ -72,9 +73,17 @@ impl Board {
         self.0.send_modify(change);
     }
 
+    /// When a server is ready, what was ready without it has to show that it still is.
     pub fn set(&self, instance: &Instance, state: State, deaths: u32, last_death: Option<String>) {
         let status = PartStatus { state, deaths, last_death };
+        let ask_again = state == State::Ready && instance.is_server();
         self.change(|all| {
+            for (name, part) in all.parts.iter_mut().filter(|_| ask_again) {
+                let is_service = Instance::parse(name).is_some_and(|instance| !instance.is_server());
+                if is_service && part.state == State::Ready {
+                    part.state = State::Starting;
+                }
+            }
             all.parts.insert(instance.to_string(), status);
         });
     }
@@ -99,5 +108,25 @@ impl Board {
                 crate::terminal::say(&format!("warning: {error:#}"));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::{CARD_PROCESSOR, NATS, POSTGRES};
+
+    #[test]
+    fn a_server_that_comes_back_has_the_services_asked_again() {
+        let [nats, postgres, service] = [NATS, POSTGRES, CARD_PROCESSOR].map(Instance::first);
+        let board = Board::new();
+        for instance in [nats, postgres, service] {
+            board.set(&instance, State::Ready, 0, None);
+        }
+        assert!(board.subscribe().borrow().is_ready("card-processor"));
+        board.set(&nats, State::Ready, 1, None);
+        let status = board.subscribe().borrow().clone();
+        assert!(!status.is_ready("card-processor"));
+        assert!(status.is_ready("postgres") && status.is_ready("nats"));
     }
 }

@@ -5,6 +5,7 @@
 use std::io::{IsTerminal, Write};
 
 use crate::place::Place;
+use crate::plan::Plan;
 
 const OWN_NAME: &str = "shop";
 const WIDTH: usize = 16;
@@ -45,8 +46,20 @@ fn colour(name: &str) -> u32 {
     COLOURS[sum as usize % COLOURS.len()]
 }
 
+/// The last word: the shop is open, or what it stands without.
+pub fn conclude(place: &Place) -> anyhow::Result<()> {
+    let held = Plan::load(place)?.held();
+    if held.is_empty() {
+        return welcome(place);
+    }
+    for server in held {
+        say(&format!("{server} is held stopped by --scale {server}=0; --scale {server}=1 starts it again"));
+    }
+    Ok(())
+}
+
 /// What a person needs to know of an open shop.
-pub fn welcome(place: &Place) -> anyhow::Result<()> {
+fn welcome(place: &Place) -> anyhow::Result<()> {
     let variables = crate::env_file::read(place)?;
     let address = |name: &str| variables.get(name).map_or("", String::as_str);
     let env = crate::place::shown(&place.env_file());

@@ -3,50 +3,49 @@
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{self, Duration};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Signal, kill_process};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
+use crate::catalogue::Instance;
 use crate::lock::Lock;
 use crate::place::{Place, shown};
+use crate::plan::Plan;
 use crate::process::pid_of;
 use crate::run::{self, Output};
-use crate::scale::{Change, Scale};
-use crate::status::{State, Status};
+use crate::status::{PartStatus, State, Status};
 use crate::tail;
-use crate::terminal::{plain, say, welcome};
+use crate::terminal::{conclude, plain, say};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(30);
 const CHANGED_WITHIN: Duration = Duration::from_secs(90);
 const DEATHS_ALLOWED: u32 = 4;
 
-pub async fn up(place: Place, changes: &[Change], detach: bool) -> Result<()> {
+pub async fn up(place: Place, wishes: &Plan, detach: bool) -> Result<()> {
     place.create()?;
     if let Some(supervisor) = Lock::holder(&place) {
-        return change(&place, supervisor, changes).await;
+        return change(&place, supervisor, wishes).await;
     }
     if detach {
-        return open_in_background(&place, changes).await;
+        return open_in_background(&place, wishes).await;
     }
     plain("Opening the shop; Ctrl-C closes it.");
-    if !run::run(place.clone(), changes, Output::Foreground).await? {
+    if !run::run(place.clone(), wishes, Output::Foreground).await? {
         let supervisor =
             Lock::holder(&place).context("another `up` came first and has ended since; try again")?;
-        return change(&place, supervisor, changes).await;
+        return change(&place, supervisor, wishes).await;
     }
     Ok(())
 }
 
 /// Starts a supervisor that outlives this command and waits until its shop is open.
-async fn open_in_background(place: &Place, changes: &[Change]) -> Result<()> {
+async fn open_in_background(place: &Place, wishes: &Plan) -> Result<()> {
     let log = OpenOptions::new().append(true).create(true).open(place.supervisor_log())?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("run").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    for change in changes {
-        command.arg("--scale").arg(format!("{}={}", change.service.name, change.count));
-    }
+    command.arg("run").args(wishes.arguments());
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let log_so_far = fs::metadata(place.supervisor_log())?.len();
     let mut child = command.spawn().context("cannot start the supervisor")?;
     let mut progress = Progress::default();
@@ -57,22 +56,22 @@ async fn open_in_background(place: &Place, changes: &[Change]) -> Result<()> {
             progress.show(status);
         }
         match status {
-            Some(status) if !ended && !status.wanted.is_empty() && status.is_settled() => break,
+            Some(status) if !ended && is_as_wanted(&status, &Plan::load(place)?) => break,
             Some(Status { failure: Some(why), .. }) if ended => bail!(why),
-            _ if ended => return followed_by(place, changes, &child, log_so_far).await,
+            _ if ended => return followed_by(place, wishes, &child, log_so_far).await,
             _ => sleep(LOOK_AGAIN).await,
         }
     }
     show_notes(place, log_so_far);
-    welcome(place)?;
+    conclude(place)?;
     plain("  It runs in the background: ./scripts/down closes it.\n");
     Ok(())
 }
 
 /// Our supervisor ended without a failure: it was closed, or another one was there before it.
-async fn followed_by(place: &Place, changes: &[Change], child: &Child, log_so_far: u64) -> Result<()> {
+async fn followed_by(place: &Place, wishes: &Plan, child: &Child, log_so_far: u64) -> Result<()> {
     match Lock::holder(place) {
-        Some(other) if other != child.id() => change(place, other, changes).await,
+        Some(other) if other != child.id() => change(place, other, wishes).await,
         _ => {
             let log = fs::read(place.supervisor_log())?;
             let new =
@@ -86,40 +85,26 @@ async fn followed_by(place: &Place, changes: &[Change], child: &Child, log_so_fa
 }
 
 /// Tells a running supervisor what is wanted, and waits until it is so.
-async fn change(place: &Place, supervisor: u32, changes: &[Change]) -> Result<()> {
+async fn change(place: &Place, supervisor: u32, wishes: &Plan) -> Result<()> {
     say("the shop is already open");
-    if !changes.is_empty() {
-        let mut scale = Scale::load(place)?;
-        scale.apply(changes);
-        scale.save(place)?;
+    if !wishes.is_empty() {
+        Plan::change(place, wishes)?;
         kill_process(pid_of(supervisor).context("the supervisor has no pid")?, Signal::USR1)?;
     }
-    let deadline = Instant::now() + CHANGED_WITHIN;
+    let deadline = time::Instant::now() + CHANGED_WITHIN;
     let mut progress = Progress::since(&Status::read(place).unwrap_or_default());
     loop {
         let status = Status::read(place).unwrap_or_default();
+        let plan = Plan::load(place)?;
         progress.show(&status);
-        let wanted: BTreeSet<_> = Scale::load(place)?.instances().iter().map(ToString::to_string).collect();
-        let seen = wanted.iter().all(|name| status.wanted.contains(name))
-            && status.wanted.iter().filter(|name| !is_server(name)).all(|name| wanted.contains(name));
-        if seen && status.is_settled() {
-            break;
-        }
-        if let Some((name, part)) =
-            status.parts.iter().find(|(_, part)| part.state == State::Dead && part.deaths > DEATHS_ALLOWED)
-        {
-            let log = place.logs().join(format!("{name}.log"));
-            bail!(
-                "{name} dies again and again ({}); the rest runs on. The end of {}:\n\n{}",
-                part.last_death.as_deref().unwrap_or("not known how"),
-                shown(&log),
-                tail::last_lines(&log, 15)
-            );
-        }
         if Lock::holder(place) != Some(supervisor) {
             bail!(status.failure.unwrap_or_else(|| "the shop was closed meanwhile".to_owned()));
         }
-        if Instant::now() > deadline {
+        if is_as_wanted(&status, &plan) {
+            break; // by a supervisor that lives: a status says nothing without one
+        }
+        check_deaths(place, &status, &plan)?;
+        if time::Instant::now() > deadline {
             bail!(
                 "the shop is not as wanted after {} s; see {}",
                 CHANGED_WITHIN.as_secs(),
@@ -128,11 +113,43 @@ async fn change(place: &Place, supervisor: u32, changes: &[Change]) -> Result<()
         }
         sleep(LOOK_AGAIN).await;
     }
-    welcome(place)
+    conclude(place)
 }
 
-fn is_server(name: &str) -> bool {
-    crate::catalogue::Instance::parse(name).is_some_and(|instance| instance.is_server())
+/// Whether all that should run is ready and nothing else runs. While a server is held stopped that is asked
+/// of the other servers only: a service may wait for it as long as somebody likes.
+fn is_as_wanted(status: &Status, plan: &Plan) -> bool {
+    let wanted = plan.wanted();
+    let names: BTreeSet<_> = wanted.iter().map(ToString::to_string).collect();
+    if names != status.wanted.iter().cloned().collect() {
+        return false;
+    }
+    let held = plan.held();
+    if held.is_empty() {
+        return status.is_settled();
+    }
+    held.iter().all(|server| !status.parts.contains_key(&server.to_string()))
+        && wanted.iter().filter(|part| part.is_server()).all(|server| status.is_ready(&server.to_string()))
+}
+
+/// Fails if a part that is wanted dies again and again, unless it may do so for want of a held server.
+fn check_deaths(place: &Place, status: &Status, plan: &Plan) -> Result<()> {
+    let mut wanted = plan.wanted();
+    wanted.retain(|part| part.is_server() || plan.held().is_empty());
+    let counts = |name: &str| Instance::parse(name).is_some_and(|part| wanted.contains(&part));
+    let hopeless = |part: &PartStatus| part.state == State::Dead && part.deaths > DEATHS_ALLOWED;
+    match status.parts.iter().find(|(name, part)| hopeless(part) && counts(name)) {
+        None => Ok(()),
+        Some((name, part)) => {
+            let log = place.logs().join(format!("{name}.log"));
+            bail!(
+                "{name} dies again and again ({}); the rest runs on. The end of {}:\n\n{}",
+                part.last_death.as_deref().unwrap_or("not known how"),
+                shown(&log),
+                tail::last_lines(&log, 15)
+            )
+        }
+    }
 }
 
 /// What the supervisor said loudly while opening, such as another port than the usual one.

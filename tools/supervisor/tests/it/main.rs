@@ -5,9 +5,11 @@
 
 mod closing;
 mod counter;
+mod holding;
 mod opening;
 mod restarting;
 mod shop;
 mod stand_in;
+mod telling;
 mod trouble;
 mod whole_shop;

@@ -116,8 +116,11 @@ fn a_taken_port_that_was_asked_for_is_refused_before_anything_starts() {
 fn a_wish_that_makes_no_sense_is_refused() {
     let shop = Shop::new();
     for (arguments, expected) in [
-        (["up", "--scale", "paymant=2"], "no service \"paymant\""),
+        (["up", "--scale", "paymant=2"], "no service or server \"paymant\""),
         (["up", "--scale", "payment=many"], "must be 0 to 20"),
+        (["up", "--scale", "nats=0"], "is for an open shop: open it first"),
+        (["up", "--via", "payment.nats=none"], "the port must be a number from 1 to 65535"),
+        (["up", "--set", "payment.NATS_URL=x"], "NATS_URL is the supervisor's to set; see --via"),
     ] {
         let output = shop.command(&arguments).output().unwrap();
         assert!(!output.status.success() && text(&output).contains(expected), "{}", text(&output));

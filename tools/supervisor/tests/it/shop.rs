@@ -138,9 +138,11 @@ pub fn is_running(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
+/// Returns when the process is gone.
 pub fn kill(pid: u32) {
     let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
     assert!(killed.success());
+    eventually("the killed process is gone", || !is_running(pid));
 }
 
 /// Waits for something that takes its time, but not forever.

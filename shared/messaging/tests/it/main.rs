@@ -3,6 +3,7 @@
 
 mod consuming;
 mod dead_letters;
+mod ordering;
 mod outbox;
 mod partitions;
 mod recorder;

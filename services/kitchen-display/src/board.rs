@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use messaging::bounded;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::PgPool;
@@ -121,7 +122,7 @@ impl Board {
     }
 
     async fn look(&self) {
-        let seen = self.snapshot().await;
+        let seen = bounded(self.snapshot()).await;
         self.0.view.send_if_modified(|view| match (seen, &*view) {
             (Ok(new), View::Board(old)) if new.is_same(old) => false,
             (Ok(new), _) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use messaging::bounded;
 use service::Problem;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +42,7 @@ impl Backlog {
     pub async fn watch(self, pool: PgPool, limits: Limits, stop: CancellationToken) -> anyhow::Result<()> {
         let enough = if limits.rows > 0 { limits.rows } else { i64::MAX - 1 };
         loop {
-            match store::backlog(&pool, enough).await {
+            match bounded(store::backlog(&pool, enough)).await {
                 Ok((rows, age)) => self.note(limits, rows, age),
                 Err(error) => tracing::debug!(%error, "cannot look at the outbox"),
             }

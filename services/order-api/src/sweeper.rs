@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use messaging::Outgoing;
+use messaging::{Outgoing, bounded};
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ pub struct Sweeper {
 impl Sweeper {
     pub async fn run(self) -> anyhow::Result<()> {
         loop {
-            let pause = match self.sweep().await {
+            let pause = match bounded(self.sweep()).await {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => EVERY,
                 Err(error) => {

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use messaging::bounded;
 use service::Problem;
 use sqlx::PgPool;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -90,7 +91,7 @@ impl Watch {
             if watched.is_empty() {
                 continue;
             }
-            match store::versions(&pool, &watched).await {
+            match bounded(store::versions(&pool, &watched)).await {
                 Ok(versions) => self.publish(versions),
                 Err(error) => tracing::debug!(%error, "cannot look at the watched orders"),
             }

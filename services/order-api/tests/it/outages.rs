@@ -156,3 +156,38 @@ async fn too_long_a_backlog_refuses_orders_until_it_is_published() {
     })
     .await;
 }
+
+/// Back-pressure all the way: the stream refuses, the outbox grows, the counter refuses; with space again
+/// everything flows by itself.
+async fn a_full_stream_reaches_the_counter(limit: (&str, &str)) {
+    let shop = Shop::with(&[("STREAM_MAX_BYTES", "20000"), limit]).await;
+    let refused = within(Duration::from_secs(60), "orders are refused", async || {
+        let answer = shop.post(&latte("c")).await;
+        (answer.status() != 201).then_some(answer)
+    })
+    .await;
+    assert!(refused.headers().contains_key("retry-after"));
+    problem(refused, 503).await;
+    let js = shop.world.jetstream();
+    let mut config = js.get_stream("ORDERS").await.unwrap().cached_info().config.clone();
+    let stored = shop.world.published("orders.created.*").await.len() as i64;
+    assert!(stored > 0 && stored < shop.orders().await);
+    config.max_bytes = 100_000_000;
+    js.update_stream(config).await.unwrap();
+    eventually("orders are taken again", async || {
+        (shop.post(&latte("c")).await.status() == 201).then_some(())
+    })
+    .await;
+    shop.world.settle(&shop.api).await;
+    assert_eq!(shop.world.published("orders.created.*").await.len() as i64, shop.orders().await);
+}
+
+#[tokio::test]
+async fn a_full_stream_pushes_back_to_the_counter_by_the_number_of_waiting_events() {
+    a_full_stream_reaches_the_counter(("MAX_BACKLOG", "10")).await;
+}
+
+#[tokio::test]
+async fn a_full_stream_pushes_back_to_the_counter_by_the_age_of_waiting_events() {
+    a_full_stream_reaches_the_counter(("MAX_BACKLOG_SECONDS", "1")).await;
+}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use messaging::bounded;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{Caller, Desk};
@@ -71,7 +72,8 @@ async fn claim_some(
     if admitted == 0 {
         return Ok(0);
     }
-    let claimed = store::claim(&desk.pool, admitted, desk.processor.timeout + TIME_TO_WRITE).await?;
+    let claim = store::claim(&desk.pool, admitted, desk.processor.timeout + TIME_TO_WRITE);
+    let claimed = bounded(claim).await?;
     if !claimed.is_empty() {
         caller.circuit().tried(Instant::now());
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use events::Event;
-use messaging::Outgoing;
+use messaging::{Outgoing, bounded};
 use tokio::sync::mpsc;
 
 use super::Desk;
@@ -24,7 +24,7 @@ pub async fn write_down(desk: &Desk, mut answers: mpsc::Receiver<Attempt>) {
     let mut batch = Vec::with_capacity(BATCH);
     while answers.recv_many(&mut batch, BATCH).await > 0 {
         for attempt in 1..=TRIES {
-            match write_batch(desk, &batch).await {
+            match bounded(write_batch(desk, &batch)).await {
                 Ok(()) => break,
                 Err(error) => {
                     tracing::warn!(%error, attempt, answers = batch.len(), "cannot write answers down");

@@ -48,6 +48,12 @@ impl Broker {
         }
     }
 
+    /// As above for the messages alone: the disk had the newer positions of the consumers.
+    pub fn lose_newer_messages(&self) {
+        assert!(self.process.is_none(), "stop the broker first");
+        replace_messages(&self.copy(), &self.store);
+    }
+
     fn copy(&self) -> PathBuf {
         self.store.with_extension("copy")
     }
@@ -66,6 +72,19 @@ fn copy_files(from: &Path, to: &Path) {
         } else if let Err(error) = std::fs::copy(entry.path(), target) {
             // The broker renames its files as it goes.
             assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+        }
+    }
+}
+
+/// Replaces each folder of messages, known by its name, with the one of the copy.
+fn replace_messages(copy: &Path, store: &Path) {
+    for entry in std::fs::read_dir(copy).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
+        let (from, to) = (entry.path(), store.join(entry.file_name()));
+        if entry.file_name() == "msgs" {
+            std::fs::remove_dir_all(&to).unwrap();
+            copy_files(&from, &to);
+        } else {
+            replace_messages(&from, &to);
         }
     }
 }

@@ -125,6 +125,11 @@ impl World {
         self.broker.lock().unwrap().lose_newer();
     }
 
+    /// As above, but it still knows how far its consumers had come.
+    pub fn lose_broker_messages(&self) {
+        self.broker.lock().unwrap().lose_newer_messages();
+    }
+
     pub fn jetstream(&self) -> &jetstream::Context {
         &self.jetstream
     }

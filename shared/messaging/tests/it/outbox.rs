@@ -118,3 +118,32 @@ async fn a_full_stream_pushes_back_into_the_outbox_and_loses_nothing() {
     assert_eq!(world.published("orders.created.*").await.len(), 200);
     stop.cancel();
 }
+
+/// Makes today's partition look like one of years ago.
+async fn age(pool: &PgPool) {
+    let rename = "do $$ begin execute format('alter table %I rename to outbox_20200101',
+                                             'outbox_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')); end $$";
+    sqlx::raw_sql(rename).execute(pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn old_days_are_dropped_but_not_while_something_in_them_waits() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let count =
+        async || sqlx::query_scalar::<_, i64>("select count(*) from outbox").fetch_one(&pool).await.unwrap();
+    let drop_days = async || {
+        let dropped = "select outbox_drop_days('3 days')";
+        sqlx::query_scalar::<_, i32>(dropped).fetch_one(&pool).await.unwrap()
+    };
+    write(&pool, 0..10).await;
+    age(&pool).await;
+    assert_eq!((drop_days().await, count().await), (0, 10));
+    let stop = start_relay(&world, &pool);
+    wait_until_published(&pool).await;
+    stop.cancel();
+    assert_eq!((drop_days().await, count().await), (1, 0));
+    messaging::retention::make_days(&pool).await.unwrap();
+    write(&pool, 10..20).await;
+    assert_eq!((drop_days().await, count().await), (0, 10));
+}

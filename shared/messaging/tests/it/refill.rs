@@ -78,6 +78,33 @@ async fn others_that_fill_the_gap_first_do_not_hide_the_loss() {
     consumer.stop().await;
 }
 
+/// The broker comes back believing that its consumer is further than its messages reach; what is then
+/// stored in the gap must reach the consumer all the same.
+#[tokio::test]
+async fn a_consumer_that_was_further_than_the_messages_misses_nothing_new() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let relay = start_relay(&world, &pool);
+    let consumer = run(&world, &pool, "a", Recorder);
+    write(&pool, 0..50).await;
+    wait_for_effects(&pool, "loyalty", 50).await;
+    world.copy_broker_store();
+    write(&pool, 50..100).await;
+    wait_for_effects(&pool, "loyalty", 100).await;
+    consumer.stop().await;
+    relay.cancel();
+    world.stop_nats().await;
+    world.lose_broker_messages();
+    world.start_nats().await;
+    for n in 0..30 {
+        world.publish_event(&order(&format!("other-{n}"))).await;
+    }
+    let consumer = run(&world, &pool, "a", Recorder);
+    wait_for_effects(&pool, "loyalty", 130).await;
+    wait_until_stored(&world, 0..100).await;
+    consumer.stop().await;
+}
+
 #[tokio::test]
 async fn a_broker_that_lost_everything_gets_everything_the_outbox_keeps() {
     let world = World::start().await;

@@ -1,6 +1,6 @@
 //! A real SMTP server that keeps what it receives in a Maildir.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
@@ -39,6 +39,11 @@ impl Mailbox {
 
     pub fn smtp_url(&self) -> String {
         format!("smtp://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it keeps them.
+    pub fn maildir(&self) -> &Path {
+        &self.maildir
     }
 
     /// Every mail received so far, as it came over the wire.

@@ -9,6 +9,8 @@ mod services;
 mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod whole_shop;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -19,6 +21,7 @@ use serde::Serialize;
 
 use self::books::Books;
 use self::services::Case;
+pub use self::store::options as database_options;
 use crate::notes::Note;
 
 /// One thing that must not be.

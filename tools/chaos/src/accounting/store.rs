@@ -100,7 +100,7 @@ pub struct Mail {
     pub recipient: String,
 }
 
-/// Reads every table that an order leaves something in. `url` names any database of the shop's Postgres.
+/// Reads every table that an order leaves something in.
 pub async fn read(url: &str) -> Result<Books> {
     let (order_api, payments, charges, reservations, awards, facts, tickets, mails) = tokio::try_join!(
         order_api(url),
@@ -172,13 +172,20 @@ where
 }
 
 async fn connect(url: &str, database: &str) -> Result<PgConnection> {
-    let options = PgConnectOptions::from_str(url).context("OPERATOR_DATABASE_URL is not a Postgres URL")?;
-    options
-        .database(database)
-        .application_name("chaos")
+    options(url, database)?
         .connect()
         .await
         .with_context(|| format!("the database {database} does not let the accounting in"))
+}
+
+/// `url` names any database of the shop's Postgres, or says with `{database}` where the name goes.
+pub fn options(url: &str, database: &str) -> Result<PgConnectOptions> {
+    let wrong = "OPERATOR_DATABASE_URL is not a Postgres URL";
+    let options = match url.contains("{database}") {
+        true => PgConnectOptions::from_str(&url.replace("{database}", database)).context(wrong)?,
+        false => PgConnectOptions::from_str(url).context(wrong)?.database(database),
+    };
+    Ok(options.application_name("chaos"))
 }
 
 fn by_order<T>(rows: Vec<T>, order_id: impl Fn(&T) -> &str) -> HashMap<String, Vec<T>> {

@@ -2,7 +2,6 @@
 //! gap in the samples and disturbs nothing else.
 
 use std::collections::BTreeMap;
-use std::str::FromStr as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,9 +14,11 @@ use futures::future::join_all;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, timeout};
+
+use crate::accounting::database_options;
 
 const EVERY: Duration = Duration::from_millis(500);
 /// What does not answer within this is not sampled.
@@ -106,14 +107,13 @@ impl Eyes {
             .context("the sampler cannot reach the broker")?;
         let mut jetstream = jetstream::new(client);
         jetstream.set_timeout(PATIENCE);
-        let options = PgConnectOptions::from_str(database_url)
-            .context("OPERATOR_DATABASE_URL is not a Postgres URL")?;
         let database = |service: &'static str| {
-            let options = options.clone().database(&service.replace('-', "_")).application_name("chaos");
+            let options = database_options(database_url, &service.replace('-', "_"))?;
             let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
-            (service, pool.connect_lazy_with(options))
+            Ok((service, pool.connect_lazy_with(options)))
         };
-        Ok(Eyes { jetstream, databases: services().into_iter().map(database).collect() })
+        let databases = services().into_iter().map(database).collect::<Result<_>>()?;
+        Ok(Eyes { jetstream, databases })
     }
 
     /// Without the consumers whose broker is away, and without those that do not exist.

@@ -13,6 +13,8 @@ const HEIGHT: u32 = 220;
 const LANE: u32 = 18;
 const LEFT: u32 = 64;
 const BOTTOM: u32 = 26;
+/// Half of the last label on the time axis.
+const RIGHT: u32 = 18;
 const MARGIN: u32 = 6;
 /// Drawn nowhere else, so that it can be found again.
 const INK: RGBColor = RGBColor(1, 2, 3);
@@ -69,6 +71,7 @@ pub fn lanes(span: &Span, faults: &[FaultRecord]) -> Result<String> {
     svg(height, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(MARGIN)
+            .margin_right(RIGHT)
             .x_label_area_size(BOTTOM)
             .margin_left(MARGIN + LEFT)
             .build_cartesian_2d(0.0..span.0, 0.0..faults.len() as f64)?;
@@ -110,6 +113,7 @@ pub fn plot(span: &Span, faults: &[FaultRecord], lines: &[Line]) -> Result<Strin
     svg(HEIGHT, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(MARGIN)
+            .margin_right(RIGHT)
             .x_label_area_size(BOTTOM)
             .y_label_area_size(LEFT)
             .build_cartesian_2d(0.0..span.0, 0.0..top)?;
@@ -125,6 +129,7 @@ pub fn plot(span: &Span, faults: &[FaultRecord], lines: &[Line]) -> Result<Strin
             .label_style(ink(11))
             .x_label_formatter(&clock)
             .y_labels(6)
+            .y_label_formatter(&|value| value.to_string())
             .draw()?;
         for line in lines {
             for part in line.points.split(|point| point.1.is_none()) {

@@ -23,6 +23,14 @@ pub const MAILBOX: Part = Part { name: "mailbox", port: 1025, port_variable: "SM
 /// Started before the services and stopped after them, in the opposite order.
 pub const SERVERS: [Part; 3] = [NATS, POSTGRES, MAILBOX];
 
+/// How many nats-servers a cluster has: `nats`, `nats-2`, `nats-3`. One may be lost.
+pub const CLUSTER: u32 = 3;
+
+/// The other ports of a nats-server that is one of a cluster: where the others reach it, and where it says
+/// how it is. No processes of their own.
+pub const NATS_ROUTES: Part = Part { name: "nats-routes", port: 6222, port_variable: "NATS_ROUTES_PORT" };
+pub const NATS_MONITOR: Part = Part { name: "nats-monitor", port: 8222, port_variable: "NATS_MONITOR_PORT" };
+
 /// The services, all started at once. 8082 is kept for a control room.
 pub const SERVICES: [Part; 8] = [
     Part { name: "card-processor", port: 8090, port_variable: "CARD_PROCESSOR_PORT" },
@@ -37,6 +45,11 @@ pub const SERVICES: [Part; 8] = [
 
 /// The service whose API serves the others as their payment company.
 pub const CARD_PROCESSOR: Part = SERVICES[0];
+
+/// Everything that has a port.
+pub fn parts() -> impl Iterator<Item = Part> {
+    SERVERS.into_iter().chain([NATS_ROUTES, NATS_MONITOR]).chain(SERVICES)
+}
 
 /// The service of this name, or what to say to somebody who thought there was one.
 pub fn service(name: &str) -> Result<Part, String> {
@@ -84,14 +97,20 @@ impl Instance {
             }
             _ => (name, 1),
         };
-        let part = SERVERS.iter().chain(&SERVICES).find(|known| known.name == part)?;
-        let instance = Self { part: *part, number };
+        let instance = Self { part: parts().find(|known| known.name == part)?, number };
         (instance.to_string() == name).then_some(instance)
     }
 
     /// The server process of this name.
     pub fn server(name: &str) -> Option<Self> {
-        Self::parse(name).filter(|instance| instance.is_server() && instance.number == 1)
+        let instance = Self::parse(name).filter(Self::is_server)?;
+        let most = if instance.part == NATS { CLUSTER } else { 1 };
+        (instance.number <= most).then_some(instance)
+    }
+
+    /// Another port of the same process.
+    pub fn also(&self, part: Part) -> Self {
+        Self { part, ..*self }
     }
 
     pub fn is_server(&self) -> bool {
@@ -115,9 +134,9 @@ mod tests {
 
     #[test]
     fn an_instance_is_found_again_by_its_name() {
-        for part in SERVERS.iter().chain(&SERVICES) {
+        for part in parts() {
             for number in [1, 2, 17] {
-                let instance = Instance { part: *part, number };
+                let instance = Instance { part, number };
                 assert_eq!(Instance::parse(&instance.to_string()), Some(instance));
             }
         }
@@ -132,9 +151,7 @@ mod tests {
 
     #[test]
     fn no_two_parts_want_the_same_port() {
-        let mut ports: Vec<_> = SERVERS.iter().chain(&SERVICES).map(|part| part.port).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        assert_eq!(ports.len(), SERVERS.len() + SERVICES.len());
+        let ports: std::collections::BTreeSet<_> = parts().map(|part| part.port).collect();
+        assert_eq!(ports.len(), parts().count());
     }
 }

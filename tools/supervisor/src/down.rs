@@ -44,14 +44,10 @@ async fn clear_up(place: &Place) -> Result<()> {
     if !left.is_empty() {
         say("stopping what a killed supervisor left");
     }
-    let services = left.iter().copied().filter(|instance| !instance.is_server());
-    let mut stopping = tokio::task::JoinSet::new();
-    for instance in services {
-        stopping.spawn(stop(place.clone(), instance));
-    }
-    stopping.join_all().await;
-    for server in SERVERS.iter().rev() {
-        stop(place.clone(), Instance::first(*server)).await;
+    stop_all(place, left.iter().copied().filter(|instance| !instance.is_server())).await;
+    for part in SERVERS.iter().rev() {
+        let servers = left.iter().copied().filter(|instance| instance.part == *part);
+        stop_all(place, servers).await;
     }
     for file in fs::read_dir(place.pids()).into_iter().flatten().flatten() {
         fs::remove_file(file.path())?;
@@ -60,6 +56,14 @@ async fn clear_up(place: &Place) -> Result<()> {
         let _ = fs::remove_file(file);
     }
     Ok(())
+}
+
+async fn stop_all(place: &Place, instances: impl Iterator<Item = Instance>) {
+    let mut stopping = tokio::task::JoinSet::new();
+    for instance in instances {
+        stopping.spawn(stop(place.clone(), instance));
+    }
+    stopping.join_all().await;
 }
 
 async fn stop(place: Place, instance: Instance) {

@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 
-use crate::catalogue::{CARD_PROCESSOR, Instance, MAILBOX, NATS, POSTGRES, SERVICES};
+use crate::broker::Broker;
+use crate::catalogue::{CARD_PROCESSOR, Instance, MAILBOX, POSTGRES, SERVICES};
 use crate::place::{Place, write_private};
 use crate::plan::Plan;
 use crate::ports::Ports;
@@ -18,19 +19,21 @@ use crate::{databases, nats_config};
 pub const STAFF_TOKEN: &str = "staff-token";
 
 /// The variables every service is told, which therefore nobody else may set, and what to use instead.
-pub const TOLD: [(&str, &str); 7] = [
+pub const TOLD: [(&str, &str); 8] = [
     ("INSTANCE", ""),
     ("HTTP_ADDR", "; a variable such as PAYMENT_PORT chooses the port when the shop opens"),
     ("DATABASE_URL", "; see --via for another port of postgres"),
     ("NATS_URL", "; see --via for another port of nats"),
     ("CARD_PROCESSOR_URL", "; see --via for another port of card-processor"),
     ("SMTP_URL", "; see --via for another port of mailbox"),
+    ("STREAM_REPLICAS", "; it is the number of the broker's servers, see --cluster"),
     ("STAFF_TOKEN", "; it is one for the whole shop: set it in the environment of `up`"),
 ];
 
 pub struct Addresses<'a> {
     pub ports: &'a Ports,
     pub secrets: &'a Secrets,
+    pub broker: Broker,
     /// The address the services listen on.
     pub bind: IpAddr,
     pub staff_token: &'a str,
@@ -53,6 +56,7 @@ impl Addresses<'_> {
             ("NATS_URL", self.nats(service.name, port)),
             ("CARD_PROCESSOR_URL", card_processor),
             ("SMTP_URL", smtp(port)),
+            ("STREAM_REPLICAS", self.broker.replicas().to_string()),
             ("STAFF_TOKEN", self.staff_token.to_owned()),
         ]
     }
@@ -88,7 +92,8 @@ impl Addresses<'_> {
 
     fn nats(&self, user: &str, port: impl Fn(Instance) -> u16) -> String {
         let password = self.secrets.get(&nats_config::password_name(user));
-        format!("nats://{user}:{password}@127.0.0.1:{}", port(Instance::first(NATS)))
+        let url = |server| format!("nats://{user}:{password}@127.0.0.1:{}", port(server));
+        self.broker.servers().into_iter().map(url).collect::<Vec<_>>().join(",")
     }
 }
 
@@ -140,11 +145,12 @@ mod tests {
         let names = [databases::password_name("payment"), nats_config::password_name("payment")];
         let secrets = Secrets::load_or_create(&place, names).unwrap();
         let mut ports = Ports::default();
-        let used = [NATS, POSTGRES, MAILBOX, CARD_PROCESSOR].map(Instance::first);
+        let used = [crate::catalogue::NATS, POSTGRES, MAILBOX, CARD_PROCESSOR].map(Instance::first);
         let bind = Ipv4Addr::LOCALHOST.into();
         let wishes = crate::ports::Wishes::from_env(bind).unwrap();
         ports.settle(&[&used[..], &[payment]].concat(), &Default::default(), &wishes).unwrap();
-        let addresses = Addresses { ports: &ports, secrets: &secrets, bind, staff_token: "t" };
+        let broker = Broker::Single;
+        let addresses = Addresses { ports: &ports, secrets: &secrets, broker, bind, staff_token: "t" };
         let told: Vec<_> =
             addresses.of_service(&payment, &Plan::default()).into_iter().map(|v| v.0).collect();
         assert_eq!(told, TOLD.map(|(name, _)| name));

@@ -8,7 +8,8 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-use crate::catalogue::{Instance, MAILBOX, NATS, POSTGRES, SERVICES};
+use crate::broker::Broker;
+use crate::catalogue::{Instance, MAILBOX, NATS, NATS_MONITOR, POSTGRES, SERVICES};
 use crate::env_file::Addresses;
 use crate::place::Place;
 use crate::plan::Plan;
@@ -59,6 +60,7 @@ pub struct Launcher {
     pub place: Place,
     pub secrets: Secrets,
     pub ports: Mutex<Ports>,
+    pub broker: Broker,
     pub bind: IpAddr,
     pub staff_token: String,
     pub servers: Servers,
@@ -90,6 +92,7 @@ impl Launcher {
         use_them(&Addresses {
             ports: &ports,
             secrets: &self.secrets,
+            broker: self.broker,
             bind: self.bind,
             staff_token: &self.staff_token,
         })
@@ -108,7 +111,14 @@ impl Launcher {
     pub fn probe(&self, instance: &Instance) -> Probe<'_> {
         let port = self.port(instance);
         match instance.part {
-            NATS => Probe::Greeting { port, starts_with: "INFO " },
+            NATS => match self.broker {
+                Broker::Single => Probe::Greeting { port, starts_with: "INFO " },
+                // Healthy is a server of a cluster that has a leader, and that has caught up with it.
+                Broker::Cluster => {
+                    let monitor = self.port(&instance.also(NATS_MONITOR));
+                    Probe::Http { client: &self.http, url: format!("http://127.0.0.1:{monitor}/healthz") }
+                }
+            },
             POSTGRES => Probe::Postgres { port, secrets: &self.secrets },
             MAILBOX => Probe::Greeting { port, starts_with: "220 " },
             _ => {
@@ -119,7 +129,8 @@ impl Launcher {
     }
 
     fn nats(&self, instance: &Instance) -> Result<Command> {
-        let config = nats_config::write(&self.place, self.port(instance), &self.secrets)?;
+        let ports = self.ports.lock().expect("no thread panics with the ports in hand");
+        let config = nats_config::write(&self.place, self.broker, instance, &ports, &self.secrets)?;
         let mut command = Command::new(&self.servers.nats);
         command.arg("--config").arg(config);
         Ok(command)

@@ -4,6 +4,7 @@
 //! `scripts/up` and `scripts/down` are the usual way to call it.
 
 mod backoff;
+mod broker;
 mod catalogue;
 mod databases;
 mod detour;

@@ -9,7 +9,8 @@ use std::io::ErrorKind;
 
 use anyhow::{Context, Result, bail};
 
-use crate::catalogue::{Instance, Part, SERVERS, SERVICES};
+use crate::broker::Broker;
+use crate::catalogue::{Instance, NATS, Part, SERVERS, SERVICES};
 use crate::detour::Detour;
 use crate::place::{Place, write_private};
 use crate::scale::Change;
@@ -17,6 +18,10 @@ use crate::setting::Setting;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct Plan {
+    /// Run the broker as a cluster of three servers (nats, nats-2, nats-3) that keep every message three
+    /// times. A shop stays with the kind of broker it first had.
+    #[arg(long)]
+    pub cluster: bool,
     /// How many instances of a service to run, for example payment=3. A server of an open shop (nats,
     /// postgres, mailbox) is held stopped by nats=0 and started again by nats=1.
     #[arg(long, value_name = "PART=N")]
@@ -45,8 +50,7 @@ impl Plan {
     }
 
     pub fn save(&self, place: &Place) -> Result<()> {
-        let lines: String = self.wishes().iter().map(|(kind, wish)| format!("{kind} {wish}\n")).collect();
-        write_private(&place.plan(), &lines)
+        write_private(&place.plan(), &self.lines().iter().map(|line| format!("{line}\n")).collect::<String>())
     }
 
     /// Adds `more` to what is wanted of an open shop. Two commands at once do not lose each other's wishes.
@@ -56,11 +60,13 @@ impl Plan {
         lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
         let mut plan = Self::load(place)?;
         plan.add(more);
+        plan.check(place)?;
         plan.save(place)
     }
 
     /// A later wish replaces an earlier one about the same.
     pub fn add(&mut self, more: &Self) {
+        self.cluster |= more.cluster;
         for change in &more.scale {
             self.scale.retain(|earlier| earlier.of != change.of);
             self.scale.push(*change);
@@ -75,20 +81,34 @@ impl Plan {
         }
     }
 
+    /// Fails if the shop cannot be as wanted.
+    pub fn check(&self, place: &Place) -> Result<()> {
+        self.broker().check(place)?;
+        let servers = self.servers();
+        let mut named = self.scale.iter().map(|change| change.of).chain(self.via.iter().map(|way| way.to));
+        match named.find(|of| of.is_server() && !servers.contains(of)) {
+            None => Ok(()),
+            Some(missing) => {
+                bail!("there is no {missing}: this shop has one nats-server, only `up --cluster` starts more")
+            }
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
     /// The arguments that say the same.
     pub fn arguments(&self) -> Vec<String> {
-        self.wishes().into_iter().flat_map(|(kind, wish)| [format!("--{kind}"), wish]).collect()
+        self.lines().iter().map(|line| format!("--{}", line.replacen(' ', "=", 1))).collect()
     }
 
-    fn wishes(&self) -> Vec<(&'static str, String)> {
-        let scale = self.scale.iter().map(|change| ("scale", change.to_string()));
-        let via = self.via.iter().map(|detour| ("via", detour.to_string()));
-        let set = self.set.iter().map(|setting| ("set", setting.to_string()));
-        scale.chain(via).chain(set).collect()
+    fn lines(&self) -> Vec<String> {
+        let cluster = self.cluster.then(|| "cluster".to_owned());
+        let scale = self.scale.iter().map(|change| format!("scale {change}"));
+        let via = self.via.iter().map(|detour| format!("via {detour}"));
+        let set = self.set.iter().map(|setting| format!("set {setting}"));
+        cluster.into_iter().chain(scale).chain(via).chain(set).collect()
     }
 
     fn parse(text: &str) -> Result<Self> {
@@ -96,6 +116,7 @@ impl Plan {
         for line in text.lines() {
             let wrong = |why: String| anyhow::anyhow!("{line:?}: {why}");
             match line.split_once(' ') {
+                None if line == "cluster" => plan.cluster = true,
                 Some(("scale", wish)) => plan.scale.push(wish.parse().map_err(wrong)?),
                 Some(("via", wish)) => plan.via.push(wish.parse().map_err(wrong)?),
                 Some(("set", wish)) => plan.set.push(wish.parse().map_err(wrong)?),
@@ -105,9 +126,23 @@ impl Plan {
         Ok(plan)
     }
 
+    pub fn broker(&self) -> Broker {
+        if self.cluster { Broker::Cluster } else { Broker::Single }
+    }
+
     /// Every server of the shop, held or not.
     pub fn servers(&self) -> Vec<Instance> {
-        SERVERS.iter().map(|part| Instance::first(*part)).collect()
+        let others = SERVERS.into_iter().filter(|part| *part != NATS).map(Instance::first);
+        self.broker().servers().into_iter().chain(others).collect()
+    }
+
+    /// The servers that can become ready: of too few of a cluster none does.
+    pub fn able_servers(&self) -> Vec<Instance> {
+        let mut able = self.wanted();
+        let brokers = able.iter().filter(|instance| instance.part == NATS).count();
+        let broker_works = self.broker().works_with(brokers);
+        able.retain(|instance| instance.is_server() && (instance.part != NATS || broker_works));
+        able
     }
 
     /// Servers that are to stay stopped.
@@ -145,7 +180,7 @@ impl Plan {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::catalogue::{NATS, service};
+    use crate::catalogue::service;
 
     fn plan(lines: &str) -> Plan {
         Plan::parse(lines).unwrap()
@@ -186,6 +221,28 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_has_three_servers_and_two_of_them_are_enough() {
+        let mut plan = plan("cluster\n");
+        assert_eq!(names(&plan.servers()), ["nats", "nats-2", "nats-3", "postgres", "mailbox"]);
+        plan.add(&self::plan("scale nats-3=0\n"));
+        assert_eq!(names(&plan.able_servers()), ["nats", "nats-2", "postgres", "mailbox"]);
+        plan.add(&self::plan("scale nats=0\n"));
+        assert_eq!(names(&plan.able_servers()), ["postgres", "mailbox"]);
+        assert_eq!(names(&plan.wanted())[..2], ["nats-2", "postgres"]);
+    }
+
+    #[test]
+    fn a_server_of_a_cluster_is_nothing_to_a_shop_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place { run: folder.path().into(), project: "/".into(), programs: "/".into() };
+        for wish in ["scale nats-2=0\n", "via payment.nats-3=99\n"] {
+            let error = plan(wish).check(&place).unwrap_err().to_string();
+            assert!(error.contains("this shop has one nats-server"), "{error}");
+            plan(&format!("cluster\n{wish}")).check(&place).unwrap();
+        }
+    }
+
+    #[test]
     fn what_is_set_for_one_service_comes_after_what_is_set_for_all() {
         let plan = plan("set payment.A=its\nset email.A=mail\nset *.A=all\nset *.B=x\n");
         let settings: Vec<_> = plan.settings(service("payment").unwrap()).collect();
@@ -194,8 +251,8 @@ mod tests {
 
     #[test]
     fn the_file_says_what_the_arguments_said() {
-        let text = "scale nats=0\nvia payment.card-processor=99\nset *.A=b =c\n";
-        let expected = ["--scale", "nats=0", "--via", "payment.card-processor=99", "--set", "*.A=b =c"];
+        let text = "cluster\nscale nats=0\nvia payment.card-processor=99\nset *.A=b =c\n";
+        let expected = ["--cluster", "--scale=nats=0", "--via=payment.card-processor=99", "--set=*.A=b =c"];
         assert_eq!(plan(text).arguments(), expected);
         assert!(Plan::parse("scale\n").is_err() && Plan::parse("via a.b=1\n").is_err());
     }

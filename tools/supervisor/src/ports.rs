@@ -10,7 +10,7 @@ use std::net::{IpAddr, TcpListener};
 
 use anyhow::{Result, bail};
 
-use crate::catalogue::{Instance, SERVERS, SERVICES};
+use crate::catalogue::{self, Instance};
 use crate::place::{Place, write_private};
 use crate::port_holder;
 
@@ -36,12 +36,12 @@ impl Wishes {
 
     fn new(bind: IpAddr, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let mut explicit = BTreeMap::new();
-        for part in SERVERS.iter().chain(&SERVICES) {
+        for part in catalogue::parts() {
             let Some(value) = variable(part.port_variable).filter(|value| !value.is_empty()) else {
                 continue;
             };
             match value.parse() {
-                Ok(port) if port > 0 => explicit.insert(Instance::first(*part), port),
+                Ok(port) if port > 0 => explicit.insert(Instance::first(part), port),
                 _ => {
                     bail!("{}={value} is not a port; it must be a number from 1 to 65535", part.port_variable)
                 }
@@ -172,7 +172,7 @@ impl Ports {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::catalogue::{NATS, POSTGRES};
+    use crate::catalogue::{NATS, POSTGRES, SERVICES};
     use std::net::Ipv4Addr;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn free_ports_are_all_different_and_no_defaults() {
-        let wanted: Vec<_> = SERVERS.iter().chain(&SERVICES).map(|part| Instance::first(*part)).collect();
+        let wanted: Vec<_> = catalogue::parts().map(Instance::first).collect();
         let mut ports = Ports::default();
         settle(&mut ports, &wanted, &[("PORTS", "free".into())]).unwrap();
         let chosen: BTreeSet<_> = wanted.iter().map(|instance| ports.of(instance)).collect();

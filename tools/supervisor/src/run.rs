@@ -57,6 +57,7 @@ async fn keep_open(place: &Place, wishes: &Plan, board: &Board, signals: &mut Si
     }
     let mut plan = Plan::load(place)?;
     plan.add(wishes);
+    plan.check(place)?;
     let mut shop = Shop::prepare(place.clone(), board.clone(), &plan).await?;
     plan.save(place)?;
     let opened = tokio::select! {

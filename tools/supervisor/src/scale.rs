@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_was_said_is_said_again() {
-        for text in ["payment=3", "order-api=0", "nats=0", "postgres=1", "mailbox=0"] {
+        for text in ["payment=3", "order-api=0", "nats=0", "nats-3=1", "postgres=1", "mailbox=0"] {
             assert_eq!(text.parse::<Change>().unwrap().to_string(), text);
         }
     }
@@ -78,6 +78,8 @@ mod tests {
             ("paymant=2", "there is no service or server \"paymant\""),
             ("paymant=2", "order-api"),
             ("nats=2", "0 (held stopped) or 1 (running), not \"2\""),
+            ("nats-4=0", "there is no service or server \"nats-4\""),
+            ("nats-routes=0", "there is no service or server \"nats-routes\""),
             ("postgres-2=0", "there is no service or server \"postgres-2\""),
             ("payment-2=0", "there is no service or server \"payment-2\""),
             ("payment=-1", "0 to 20"),

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalogue::{Instance, POSTGRES, SERVERS, SERVICES};
+use crate::catalogue::{Instance, NATS, NATS_MONITOR, NATS_ROUTES, POSTGRES, SERVERS, SERVICES};
 use crate::launch::{Launcher, Servers};
 use crate::place::Place;
 use crate::plan::Plan;
@@ -54,7 +54,8 @@ impl Shop {
         // Never through a proxy: everything asked is on this machine.
         let http = reqwest::Client::builder().no_proxy().build()?;
         let ports = Mutex::new(Ports::load(&place));
-        let launcher = Launcher { place, secrets, ports, bind, staff_token, servers, http };
+        let broker = plan.broker();
+        let launcher = Launcher { place, secrets, ports, broker, bind, staff_token, servers, http };
         let shop = Self { launcher: Arc::new(launcher), wishes, board, keepers: BTreeMap::new() };
         shop.settle_ports(plan)?;
         Ok(shop)
@@ -70,7 +71,7 @@ impl Shop {
         let plan = Plan::load(self.place())?;
         let (servers, services): (Vec<_>, Vec<_>) = plan.wanted().into_iter().partition(Instance::is_server);
         self.keep_all(&servers);
-        self.wait_until_ready(&servers).await?;
+        self.wait_until_ready(&plan.able_servers()).await?;
         let postgres = Instance::first(POSTGRES);
         if servers.contains(&postgres) {
             databases::prepare(self.launcher.port(&postgres), &self.launcher.secrets).await?;
@@ -100,7 +101,8 @@ impl Shop {
             self.keepers.keys().copied().filter(|instance| !instance.is_server()).collect();
         self.stop(&services).await;
         for server in SERVERS.iter().rev() {
-            self.stop(&[Instance::first(*server)]).await;
+            let instances: Vec<_> = self.keepers.keys().copied().filter(|of| of.part == *server).collect();
+            self.stop(&instances).await;
         }
         let _ = fs::remove_file(self.place().plan());
     }
@@ -108,11 +110,15 @@ impl Shop {
     fn settle_ports(&self, plan: &Plan) -> Result<()> {
         // The first instance of every service has an address in the env file, even if none is wanted.
         let firsts = SERVICES.iter().map(|part| Instance::first(*part));
-        let wanted: BTreeSet<_> = firsts.chain(plan.servers()).chain(plan.wanted()).collect();
-        let wanted: Vec<_> = wanted.into_iter().collect();
+        let mut wanted: BTreeSet<_> = firsts.chain(plan.servers()).chain(plan.wanted()).collect();
         let mut running: BTreeSet<_> = survivors(self.place()).into_iter().collect();
         running.extend(self.keepers.keys());
         running.extend(plan.held()); // its address is what the services know it by
+        if plan.cluster {
+            add_endpoints(&mut wanted);
+            add_endpoints(&mut running);
+        }
+        let wanted: Vec<_> = wanted.into_iter().collect();
         {
             let mut ports = self.launcher.ports.lock().expect("no thread panics with the ports in hand");
             for notice in ports.settle(&wanted, &running, &self.wishes)? {
@@ -198,6 +204,14 @@ impl Shop {
     }
 }
 
+/// Adds the other ports of the nats-servers among these.
+fn add_endpoints(instances: &mut BTreeSet<Instance>) {
+    let brokers: Vec<_> = instances.iter().filter(|instance| instance.part == NATS).copied().collect();
+    for broker in brokers {
+        instances.extend([broker.also(NATS_ROUTES), broker.also(NATS_MONITOR)]);
+    }
+}
+
 /// Processes that are running though nobody here has started them.
 pub fn survivors(place: &Place) -> Vec<Instance> {
     let files = fs::read_dir(place.pids()).into_iter().flatten().flatten();
@@ -224,6 +238,7 @@ fn secret_names() -> Vec<String> {
         databases::SUPERUSER.to_owned(),
         databases::password_name(databases::OPERATOR),
         nats_config::password_name(nats_config::OPERATOR),
+        nats_config::password_name(nats_config::ROUTES),
     ];
     for service in SERVICES {
         names.push(databases::password_name(&service.database()));

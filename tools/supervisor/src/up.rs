@@ -129,7 +129,7 @@ fn is_as_wanted(status: &Status, plan: &Plan) -> bool {
         return status.is_settled();
     }
     held.iter().all(|server| !status.parts.contains_key(&server.to_string()))
-        && wanted.iter().filter(|part| part.is_server()).all(|server| status.is_ready(&server.to_string()))
+        && plan.able_servers().iter().all(|server| status.is_ready(&server.to_string()))
 }
 
 /// Fails if a part that is wanted dies again and again, unless it may do so for want of a held server.

@@ -69,10 +69,13 @@ impl Counter {
         .await;
     }
 
-    pub async fn publish(&self, subject: &'static str, body: &str) {
+    pub async fn jetstream(&self) -> async_nats::jetstream::Context {
         let (options, servers) = messaging::broker::parse(self.env("OPERATOR_NATS_URL")).unwrap();
-        let client = options.connect(servers).await.unwrap();
-        let js = async_nats::jetstream::new(client);
+        async_nats::jetstream::new(options.connect(servers).await.unwrap())
+    }
+
+    pub async fn publish(&self, subject: &'static str, body: &str) {
+        let js = self.jetstream().await;
         js.publish(subject, body.to_owned().into()).await.unwrap().await.unwrap();
     }
 

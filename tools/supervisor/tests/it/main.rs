@@ -1,11 +1,13 @@
 //! Real shops with a real broker, database server and mailbox. Where the supervisor is tested the services
-//! are stand-ins, so that what a service does cannot hide what the supervisor does; `whole_shop` and
-//! `trouble` are the shop as people meet it, end to end.
+//! are stand-ins, so that what a service does cannot hide what the supervisor does; `whole_shop`,
+//! `trouble` and `leader` are the shop as people meet it, end to end.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod closing;
+mod cluster;
 mod counter;
 mod holding;
+mod leader;
 mod opening;
 mod restarting;
 mod shop;

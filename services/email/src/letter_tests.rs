@@ -63,3 +63,14 @@ fn nothing_a_customer_names_becomes_markup_or_a_header() {
     assert!(!headers.lines().any(|line| line.starts_with("Bcc")), "{headers}");
     assert!(headers.is_ascii(), "{headers}");
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_event_can_make_it_panic(event in testing::arbitrary::event(), body in testing::arbitrary::body()) {
+        let from = "The Coffee Shop <orders@coffee-shop.example>".parse().expect("valid");
+        if let Some(mail) = Mail::about(&event) {
+            let _ = Letter::compose(&mail, &from);
+        }
+        let _ = <crate::task::Task as messaging::Message>::decode("emails.ready", None, &body);
+    }
+}

@@ -87,6 +87,17 @@ fn a_cancelled_order_is_pulled_even_when_started_but_not_when_ready() {
 
 proptest! {
     #[test]
+    fn no_event_can_make_it_panic(events in proptest::collection::vec(testing::arbitrary::event(), 1..12)) {
+        let mut ticket = Ticket::default();
+        for event in &events {
+            ticket.hear(event, &TraceContext::from_parts(None, None));
+            let _ = ticket.bump(Bump::Start, event.time);
+        }
+    }
+}
+
+proptest! {
+    #[test]
     fn every_order_of_arrival_and_every_duplicate_ends_the_same(
         kinds in proptest::collection::vec(0..3usize, 0..12)
     ) {

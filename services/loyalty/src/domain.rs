@@ -136,6 +136,14 @@ mod tests {
 
     proptest! {
         #[test]
+        fn no_event_can_make_it_panic(events in proptest::collection::vec(testing::arbitrary::event(), 1..12)) {
+            let events: Vec<Data> = events.into_iter().map(|event| event.data).collect();
+            prop_assert!(balances(&events).values().all(|points| *points >= 0));
+        }
+    }
+
+    proptest! {
+        #[test]
         fn balances_are_the_points_of_live_orders_in_any_order_of_arrival((orders, events) in any_orders()) {
             let mut expected = BTreeMap::new();
             for (n, (cents, is_cancelled)) in orders.into_iter().enumerate() {

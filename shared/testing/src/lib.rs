@@ -5,8 +5,10 @@
 //! Test support panics with a description instead of returning errors.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+pub mod arbitrary;
 mod broker;
 mod mailbox;
+mod noise;
 mod postgres;
 mod process;
 mod service;

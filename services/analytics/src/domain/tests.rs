@@ -179,6 +179,18 @@ fn any_events() -> impl Strategy<Value = Vec<Event>> {
 
 proptest! {
     #[test]
+    fn no_event_can_make_it_panic(events in proptest::collection::vec(testing::arbitrary::event(), 1..12)) {
+        let (mut fact, mut tally) = (Fact::default(), Tally::default());
+        for event in &events {
+            tally -= &fact;
+            fact.learn(event);
+            tally += &fact;
+        }
+    }
+}
+
+proptest! {
+    #[test]
     fn any_order_of_arrival_gives_the_same_figures(
         (events, shuffled) in any_events().prop_flat_map(|events| (Just(events.clone()), Just(events).prop_shuffle()))
     ) {

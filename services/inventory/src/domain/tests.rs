@@ -154,6 +154,21 @@ fn any_events() -> impl Strategy<Value = Vec<Data>> {
 
 proptest! {
     #[test]
+    fn no_event_can_make_it_panic_or_take_what_is_not_there(
+        events in proptest::collection::vec(testing::arbitrary::event(), 1..12),
+    ) {
+        let (mut shelf, mut reservations) = (shelf(10_000), BTreeMap::new());
+        for event in &events {
+            if let Some(decision) = apply(reservations.get(event.order_id()), &event.data, &mut shelf) {
+                reservations.insert(event.order_id().clone(), decision.reservation);
+            }
+            prop_assert!((0..=10_000).contains(&shelf.get("latte").unwrap().available));
+        }
+    }
+}
+
+proptest! {
+    #[test]
     fn stock_is_never_negative_and_always_adds_up(events in any_events(), initial in 0..20_i64) {
         let mut shop = Shop::with(initial);
         for event in &events {

@@ -112,6 +112,15 @@ fn said(steps: &[Step]) -> Vec<EventType> {
 
 proptest! {
     #[test]
+    fn no_event_can_make_it_panic(events in proptest::collection::vec(testing::arbitrary::event(), 1..12)) {
+        let mut order = received();
+        let steps: usize = events.iter().map(|event| order.hear(&event.data).len()).sum();
+        prop_assert_eq!(order.version, 1 + steps as u64);
+    }
+}
+
+proptest! {
+    #[test]
     fn every_order_of_arrival_ends_the_same((story, told) in any_telling()) {
         let (_, end, says) = STORIES[story];
         let mut order = received();

@@ -201,6 +201,21 @@ fn story() -> impl Strategy<Value = (bool, bool, Vec<Step>)> {
 }
 
 proptest! {
+    #[test]
+    fn no_event_can_make_it_panic(events in proptest::collection::vec(testing::arbitrary::event(), 1..12)) {
+        let payment = events.iter().fold(None, |payment: Option<Payment>, event| {
+            hear(payment.as_ref(), event, &trace()).or(payment)
+        });
+        if let Some(payment) = payment {
+            let outcome = Outcome::Captured { charge_id: "ch_1".into() };
+            let number = payment.attempts;
+            let order_id = payment.order_id.clone();
+            payment.learn(&Attempt { order_id, number, was_uncertain: true, outcome });
+        }
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]

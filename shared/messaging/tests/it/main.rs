@@ -1,6 +1,7 @@
 //! The runtime's rules, each against a real broker and a real database.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod arbitrary;
 mod consuming;
 mod dead_letters;
 mod ordering;

@@ -190,13 +190,15 @@ impl ConsumerSpec {
         format!("{}.redrive.{}.{partition}", self.stream.prefix(), self.name)
     }
 
-    /// Names of its durable consumers on the broker, with the partition of each.
+    /// Name of its durable consumer on the broker; a partitioned one has one for each partition.
+    pub fn durable(&self, partition: Option<u32>) -> String {
+        partition.map_or(self.name.to_owned(), |partition| format!("{}-{partition}", self.name))
+    }
+
+    /// Names of all its durable consumers, with the partition of each.
     pub fn durables(&self) -> Vec<(String, Option<u32>)> {
-        if self.partitioned {
-            (0..PARTITIONS).map(|n| (format!("{}-{n}", self.name), Some(n))).collect()
-        } else {
-            vec![(self.name.to_owned(), None)]
-        }
+        let partitions = if self.partitioned { (0..PARTITIONS).map(Some).collect() } else { vec![None] };
+        partitions.into_iter().map(|partition| (self.durable(partition), partition)).collect()
     }
 
     /// Whether this consumer is meant to process a message published on `subject`.

@@ -20,7 +20,7 @@ use crate::instances::{self, Counters};
 use crate::settle::{Hand, Settler};
 use crate::streams::{self, SetupError};
 use crate::succession::Succession;
-use crate::{Failure, Message, Received, Settings, partitions};
+use crate::{Failure, Message, Received, Settings, partitions, position};
 
 /// What a service does with what it hears.
 pub trait Consumer: Send + Sync + 'static {
@@ -108,7 +108,11 @@ impl<C: Consumer> Reader<C> {
     /// Reads until told to stop; after any trouble with the broker it starts over with a new pull.
     pub(crate) async fn run(&self) -> Result<(), SetupError> {
         let Settler { runtime, spec, stop } = &self.settler;
-        streams::until_stopped(stop, &runtime.settings, spec, || self.read()).await
+        let durable = spec.durable(self.partition);
+        tokio::select! {
+            ended = streams::until_stopped(stop, &runtime.settings, spec, || self.read()) => ended,
+            never = position::keep(&runtime.jetstream, &runtime.pool, spec, &durable) => never,
+        }
     }
 
     async fn read(&self) -> Result<(), SetupError> {
@@ -154,14 +158,12 @@ impl<C: Consumer> Reader<C> {
     /// Starts pulling, as the successor of whoever read before.
     async fn open(&self) -> Result<(Pull, Succession), SetupError> {
         let Settler { runtime, spec, .. } = &self.settler;
-        let settings = &runtime.settings;
-        let mut durable =
-            streams::ensure_consumer(&runtime.jetstream, spec, self.partition, settings).await?;
+        let mut durable = streams::ensure_consumer(runtime, spec, self.partition).await?;
         let succession = match self.partition {
             Some(_) => Succession::of_partition(&mut durable).await?,
             None => Succession::shared(),
         };
-        Ok((streams::pull(&durable, settings.batch).await?, succession))
+        Ok((streams::pull(&durable, runtime.settings.batch).await?, succession))
     }
 
     /// Sorts what came into new, suspicious and unreadable, and sees each of them settled.

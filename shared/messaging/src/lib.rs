@@ -21,6 +21,7 @@ mod instances;
 pub mod message;
 pub mod outbox;
 mod partitions;
+mod position;
 pub mod relay;
 pub mod replay;
 pub mod retention;

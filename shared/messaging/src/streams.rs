@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::StreamSettings;
-use crate::{Settings, broker};
+use crate::{Runtime, Settings, broker, position};
 
 #[derive(Debug, Error)]
 pub enum SetupError {
@@ -157,24 +157,26 @@ fn refuse_difference<T: PartialEq + std::fmt::Debug>(
 
 /// Makes sure that a durable consumer exists as declared and returns it ready to be read.
 pub async fn ensure_consumer(
-    js: &Context,
+    runtime: &Runtime,
     spec: &ConsumerSpec,
     partition: Option<u32>,
-    settings: &Settings,
 ) -> Result<PullConsumer, SetupError> {
-    let stream = ensure_stream(js, spec.stream, settings.streams).await?;
-    let wanted = consumer_config(spec, partition, settings);
-    let name = wanted.durable_name.clone().unwrap_or_default();
+    let Runtime { jetstream, settings, pool, .. } = runtime;
+    let stream = ensure_stream(jetstream, spec.stream, settings.streams).await?;
+    let name = spec.durable(partition);
+    let mut wanted = consumer_config(spec, partition, settings);
     let existing = match stream.consumer_info(&name).await {
         Ok(info) => info,
         Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {
+            wanted.deliver_policy =
+                position::resume(pool, &stream, &name).await.map_err(SetupError::broker)?;
             return stream.create_consumer(wanted).await.map_err(SetupError::broker);
         }
         Err(error) => return Err(SetupError::broker(error)),
     };
     let is = &existing.config;
     refuse_difference(&name, "ack policy", &is.ack_policy, &wanted.ack_policy)?;
-    refuse_difference(&name, "deliver policy", &is.deliver_policy, &wanted.deliver_policy)?;
+    wanted.deliver_policy = is.deliver_policy;
     let mut is_filters = is.filter_subjects.clone();
     is_filters.extend((!is.filter_subject.is_empty()).then(|| is.filter_subject.clone()));
     is_filters.sort();
@@ -195,14 +197,10 @@ pub async fn ensure_consumer(
 }
 
 fn consumer_config(spec: &ConsumerSpec, partition: Option<u32>, settings: &Settings) -> pull::Config {
-    let name = match partition {
-        Some(partition) => format!("{}-{partition}", spec.name),
-        None => spec.name.to_owned(),
-    };
     let mut filter_subjects = spec.filters(partition);
     filter_subjects.sort();
     pull::Config {
-        durable_name: Some(name),
+        durable_name: Some(spec.durable(partition)),
         filter_subjects,
         deliver_policy: DeliverPolicy::All,
         ack_policy: AckPolicy::Explicit,

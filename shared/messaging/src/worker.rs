@@ -55,7 +55,7 @@ pub async fn run<W: Worker>(runtime: Arc<Runtime>, worker: W) -> Result<(), Setu
 async fn read<W: Worker>(crew: &Arc<Crew<W>>) -> Result<(), SetupError> {
     let Settler { runtime, spec, stop } = &crew.settler;
     let opening = async {
-        let durable = streams::ensure_consumer(&runtime.jetstream, spec, None, &runtime.settings).await?;
+        let durable = streams::ensure_consumer(runtime, spec, None).await?;
         streams::pull(&durable, runtime.settings.workers).await
     };
     let mut tasks = tokio::select! {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use async_nats::jetstream::consumer::DeliverPolicy;
 use events::topology::{DLQ, ORDERS};
 use sqlx::PgPool;
 use testing::{World, eventually};
@@ -131,6 +132,31 @@ async fn a_deleted_stream_is_made_again_and_refilled_though_the_connection_never
     wait_until_stored(&world, 0..100).await;
     write(&pool, 100..120).await;
     assert_eq!(wait_for_effects(&pool, "loyalty", 120).await.len(), 120);
+    consumer.stop().await;
+    relay.cancel();
+}
+
+#[tokio::test]
+async fn a_deleted_consumer_is_made_again_where_it_was() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let (relay, consumer) = (start_relay(&world, &pool), run(&world, &pool, "a", Recorder));
+    write(&pool, 0..100).await;
+    wait_for_effects(&pool, "loyalty", 100).await;
+    eventually("its position is known", async || {
+        let position = "select stream_sequence from consumer_positions where durable = 'loyalty'";
+        let position: Option<i64> = sqlx::query_scalar(position).fetch_optional(&pool).await.unwrap();
+        (position == Some(100)).then_some(())
+    })
+    .await;
+    world.stop_nats().await;
+    world.start_nats().await;
+    world.jetstream().delete_consumer_from_stream("loyalty", ORDERS.name).await.unwrap();
+    write(&pool, 100..110).await;
+    assert_eq!(wait_for_effects(&pool, "loyalty", 110).await.len(), 110);
+    let stream = world.jetstream().get_stream(ORDERS.name).await.unwrap();
+    let config = stream.consumer_info("loyalty").await.unwrap().config;
+    assert_eq!(config.deliver_policy, DeliverPolicy::ByStartSequence { start_sequence: 101 });
     consumer.stop().await;
     relay.cancel();
 }

@@ -7,7 +7,7 @@ use proptest::test_runner::TestRunner;
 use events::Event;
 use messaging::Message;
 
-use crate::{World, arbitrary};
+use crate::{Service, World, arbitrary, eventually};
 
 impl World {
     /// Publishes `count` arbitrary messages on these subjects, and after each of them whatever `between`
@@ -29,6 +29,22 @@ impl World {
             between(n).await;
         }
         unreadable
+    }
+
+    /// Waits until the service has done with all of it. Each unreadable message must be a dead letter of its
+    /// own, with a reason found by reading it; any other letter is an event that the service choked on.
+    pub async fn assert_noise_is_buried(&self, service: &Service, unreadable: usize) {
+        self.settle(service).await;
+        let letters = eventually("all of the unreadable ones are dead letters", async || {
+            let letters = self.dead_letters().await;
+            (letters.len() >= unreadable).then_some(letters)
+        })
+        .await;
+        for letter in &letters {
+            let by_reading = ["oversized", "undecodable", "invalid", "unknown"];
+            assert!(by_reading.iter().any(|word| letter.reason.starts_with(word)), "{letter:?}");
+        }
+        assert_eq!(letters.len(), unreadable);
     }
 
     async fn publish_raw(&self, subject: &str, headers: HeaderMap, body: Vec<u8>) {

@@ -5,4 +5,5 @@ mod bumping;
 mod events;
 mod instances;
 mod kitchen;
+mod noise;
 mod page;

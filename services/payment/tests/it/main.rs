@@ -3,6 +3,7 @@
 
 mod cancelling;
 mod charging;
+mod noise;
 mod trouble;
 
 use events::{Cents, Event, Item, OrderCancelled, OrderCreated};

@@ -91,6 +91,9 @@ impl Shop {
         self.board.change(|status| status.wanted = wanted.iter().map(ToString::to_string).collect());
         let unwanted: Vec<_> =
             self.keepers.keys().copied().filter(|instance| !wanted.contains(instance)).collect();
+        for held in unwanted.iter().filter(|instance| instance.is_server()) {
+            say(&format!("stopping {held}, which --scale {held}=0 holds"));
+        }
         self.stop(&unwanted).await;
         Ok(())
     }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use async_nats::ServerAddr;
 use async_nats::connection::State;
 use async_nats::jetstream;
+use async_nats::{ConnectOptions, ServerAddr};
 use events::topology::{CONSUMERS, STREAMS};
 use futures::future::join_all;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -22,7 +22,8 @@ use crate::accounting::database_options;
 
 const EVERY: Duration = Duration::from_millis(500);
 /// What does not answer within this is not sampled.
-const PATIENCE: Duration = Duration::from_millis(800);
+const PATIENCE: Duration = Duration::from_secs(2);
+const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Sample {
@@ -98,14 +99,7 @@ impl Drop for Sampler {
 
 impl Eyes {
     async fn open(nats_url: &str, database_url: &str) -> Result<Eyes> {
-        let servers: Result<Vec<ServerAddr>, _> = nats_url.split(',').map(str::parse).collect();
-        let client = async_nats::ConnectOptions::new()
-            .name("chaos")
-            .retry_on_initial_connect()
-            .connect(servers.context("OPERATOR_NATS_URL is not a NATS URL")?)
-            .await
-            .context("the sampler cannot reach the broker")?;
-        let mut jetstream = jetstream::new(client);
+        let mut jetstream = jetstream::new(sign_in(nats_url).await?);
         jetstream.set_timeout(PATIENCE);
         let database = |service: &'static str| {
             let options = database_options(database_url, &service.replace('-', "_"))?;
@@ -149,6 +143,19 @@ impl Eyes {
         });
         join_all(counted).await.into_iter().flatten().collect()
     }
+}
+
+/// The client library does not read the user from the URL.
+async fn sign_in(nats_url: &str) -> Result<async_nats::Client> {
+    let servers: Result<Vec<ServerAddr>, _> = nats_url.split(',').map(str::parse).collect();
+    let servers = servers.context("OPERATOR_NATS_URL is not a NATS URL")?;
+    let user = servers.iter().find_map(|server| Some((server.username()?, server.password()?)));
+    let options = match user {
+        Some((name, password)) => ConnectOptions::with_user_and_password(name.into(), password.into()),
+        None => ConnectOptions::new(),
+    };
+    let options = options.name("chaos").reconnect_delay_callback(|_| BETWEEN_TRIES);
+    options.connect(servers).await.context("the broker does not let the sampler in")
 }
 
 /// The services with an outbox.

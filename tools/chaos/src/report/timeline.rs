@@ -6,6 +6,7 @@ mod charts;
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use events::topology::CONSUMERS;
 
 use self::charts::{Line, Span};
 use super::summary::{self, Kind};
@@ -90,12 +91,14 @@ fn lines(samples: &[Sample], values: impl Fn(&Sample) -> Vec<(&'static str, f64)
         read.iter().flat_map(|(_, values)| values.iter().map(|value| value.0)).collect();
     names.sort_unstable();
     names.dedup();
-    let line = |(n, name): (usize, &str)| {
+    let line = |name: &str| {
         let value = |values: &[(&str, f64)]| values.iter().find(|value| value.0 == name).map(|value| value.1);
         let points = read.iter().map(|(at, values)| (*at, value(values))).collect();
-        Line { name: name.to_owned(), colour: charts::colour(n), points }
+        // The same colour in every chart.
+        let number = CONSUMERS.iter().position(|spec| spec.name == name).unwrap_or_default();
+        Line { name: name.to_owned(), colour: charts::colour(number), points }
     };
-    names.into_iter().enumerate().map(line).collect()
+    names.into_iter().map(line).collect()
 }
 
 fn widen<T: Copy + TryInto<i64>>(

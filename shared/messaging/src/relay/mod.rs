@@ -33,7 +33,7 @@ use crate::{Settings, backoff, failpoint, outbox};
 /// How long a row may wait when nobody said that it was written (another instance wrote it).
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Longer is "unknown": publish again.
-const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(3);
 /// For one round, database and broker together. One that takes longer has lost its connection.
 const ROUND_LIMIT: Duration = Duration::from_secs(9);
 

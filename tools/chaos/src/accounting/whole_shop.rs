@@ -5,13 +5,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use events::topology::CONSUMERS;
 use sqlx::AssertSqlSafe;
 use testing::{Mailbox, Service, World, eventually, sibling_binary};
 
 use super::{Account, Place, check};
 use crate::load::Load;
 use crate::notes::Note;
-use crate::report::Sampler;
+use crate::report::{Sample, Sampler};
 
 const CONSUMING: [&str; 7] =
     ["order-api", "payment", "inventory", "email", "loyalty", "analytics", "kitchen-display"];
@@ -62,7 +63,7 @@ impl Shop {
             let waiting = "select count(*) from orders where status = 'received'";
             let waiting: i64 =
                 sqlx::query_scalar(waiting).fetch_one(self.service("order-api").pool()).await.ok()?;
-            (waiting == 0 && sampler.latest()?.is_quiet()).then_some(())
+            (waiting == 0 && is_quiet(sampler.samples().last()?)).then_some(())
         };
         eventually("every order is settled and nothing waits", settled).await;
         let samples = sampler.samples();
@@ -80,6 +81,13 @@ impl Shop {
     async fn account(&self, notes: &[Note]) -> Account {
         check(&self.place, notes, &HashSet::new()).await.unwrap()
     }
+}
+
+fn is_quiet(sample: &Sample) -> bool {
+    sample.lag.len() == CONSUMERS.len()
+        && sample.unpublished.len() == CONSUMING.len()
+        && sample.lag.values().all(|lag| *lag == 0)
+        && sample.unpublished.values().all(|rows| *rows == 0)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,14 +37,6 @@ pub struct Sample {
     pub unpublished: BTreeMap<&'static str, i64>,
 }
 
-impl Sample {
-    /// Nothing waits anywhere, as far as everything answered.
-    pub fn is_quiet(&self) -> bool {
-        let complete = self.lag.len() == CONSUMERS.len() && self.unpublished.len() == services().len();
-        complete && self.lag.values().all(|lag| *lag == 0) && self.unpublished.values().all(|rows| *rows == 0)
-    }
-}
-
 /// Dropping it ends the sampling.
 pub struct Sampler {
     samples: Arc<Mutex<Vec<Sample>>>,
@@ -80,10 +72,6 @@ impl Sampler {
             }
         });
         Ok(Sampler { samples, sampling: sampling.abort_handle() })
-    }
-
-    pub fn latest(&self) -> Option<Sample> {
-        self.samples.lock().unwrap_or_else(PoisonError::into_inner).last().cloned()
     }
 
     pub fn samples(&self) -> Vec<Sample> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::RawMessageErrorKind;
 use async_nats::jetstream::{Context, message::StreamMessage};
 use events::topology::{CONSUMERS, ConsumerSpec, DLQ};
 use futures::TryStreamExt;
@@ -139,6 +140,7 @@ pub async fn list(js: &Context) -> Result<Vec<DeadLetter>, DeadLetterError> {
     let mut left = reader.cached_info().num_pending;
     let mut letters = Vec::new();
     while left > 0 {
+        let before = letters.len();
         let mut batch = reader.fetch().max_messages(500).messages().await.map_err(broker)?;
         while let Some(message) = batch.try_next().await.map_err(broker)? {
             left = left.saturating_sub(1);
@@ -146,6 +148,10 @@ pub async fn list(js: &Context) -> Result<Vec<DeadLetter>, DeadLetterError> {
             let at = info.published;
             let headers = message.headers.clone().unwrap_or_default();
             letters.push(read(info.stream_sequence, at, &message.subject, headers, message.payload.clone()));
+        }
+        // Somebody redrove or discarded the rest meanwhile.
+        if letters.len() == before {
+            break;
         }
     }
     let _ = stream.delete_consumer(&reader.cached_info().name).await;
@@ -155,7 +161,10 @@ pub async fn list(js: &Context) -> Result<Vec<DeadLetter>, DeadLetterError> {
 pub async fn get(js: &Context, number: u64) -> Result<DeadLetter, DeadLetterError> {
     let stream = js.get_stream(DLQ.name).await.map_err(broker)?;
     let message: StreamMessage =
-        stream.get_raw_message(number).await.map_err(|_| DeadLetterError::NotFound(number))?;
+        stream.get_raw_message(number).await.map_err(|error| match error.kind() {
+            RawMessageErrorKind::NoMessageFound => DeadLetterError::NotFound(number),
+            _ => broker(error),
+        })?;
     Ok(read(number, message.time, &message.subject, message.headers, message.payload))
 }
 

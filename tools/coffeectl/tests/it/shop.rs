@@ -34,6 +34,13 @@ impl Shop {
         Shop { world, services, _mailbox: Some(mailbox) }
     }
 
+    /// One service of it, which needs no other.
+    pub async fn of(name: &str) -> Shop {
+        let world = World::start().await;
+        let service = world.service(name, sibling_binary(name)).start().await;
+        Shop { world, services: vec![service], _mailbox: None }
+    }
+
     /// A broker with its streams and nobody to read them.
     pub async fn without_services() -> Shop {
         Shop { world: World::start().await, services: Vec::new(), _mailbox: None }
@@ -72,11 +79,17 @@ impl Shop {
     }
 
     pub async fn coffeectl(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).await.output().await.unwrap()
+    }
+
+    /// With nobody at a terminal.
+    pub async fn command(&self, arguments: &[&str]) -> tokio::process::Command {
         let url = self.world.database_url("order-api").await.replace("order_api", "{database}");
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_coffeectl"));
         command.args(arguments).stdin(std::process::Stdio::null());
         command.env("OPERATOR_NATS_URL", self.world.nats_url()).env("OPERATOR_DATABASE_URL", url);
-        command.output().await.unwrap()
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command
     }
 
     /// Runs it with `--json`; it must succeed.

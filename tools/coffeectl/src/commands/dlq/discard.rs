@@ -4,40 +4,40 @@ use anyhow::{Context as _, Result};
 use messaging::dead_letter;
 use serde_json::json;
 
-use super::{by_consumer, numbered};
+use super::choice::{Choice, by_consumer};
 use crate::answer;
-use crate::confirm::confirm;
+use crate::progress::Progress;
 use crate::shop::Shop;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Their numbers in the list.
-    #[arg(required = true)]
-    numbers: Vec<u64>,
+    #[command(flatten)]
+    choice: Choice,
+    /// Only those whose own reason contains this text.
+    #[arg(long, value_name = "TEXT")]
+    buried_because: Option<String>,
     /// Why they are not needed; kept in the note that remains.
-    #[arg(long)]
+    #[arg(long, value_name = "WHY", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     reason: String,
-    /// Do not ask.
-    #[arg(long)]
-    yes: bool,
 }
 
 pub async fn run(shop: &Shop, args: Args, as_json: bool) -> Result<()> {
-    let letters = numbered(shop, &args.numbers).await?;
-    let what = by_consumer(&letters);
-    if letters.len() > 1 {
-        eprintln!("{} dead letters ({what}) will be gone for good; a note of each remains.", letters.len());
-        confirm(&format!("Discard {} dead letters?", letters.len()), args.yes)?;
+    let letters = args.choice.settle(shop, args.buried_because.as_deref(), "Discard for good").await?;
+    let mut progress = Progress::new();
+    for (done, letter) in letters.iter().enumerate() {
+        progress.say(format!("discarding: {done} of {}", letters.len()));
+        dead_letter::discard(&shop.jetstream, letter, &args.reason).await.with_context(|| {
+            format!("discarding {} ({done} were discarded; running this again is safe)", letter.number)
+        })?;
     }
-    for letter in &letters {
-        dead_letter::discard(&shop.jetstream, letter, &args.reason)
-            .await
-            .with_context(|| format!("discarding {}", letter.number))?;
-    }
+    progress.done();
     if as_json {
         let numbers: Vec<u64> = letters.iter().map(|letter| letter.number).collect();
         return answer::json(&json!({ "discarded": numbers }));
     }
-    println!("discarded: {} ({what})", letters.len());
+    match letters.len() {
+        0 => println!("no dead letters to discard"),
+        count => println!("discarded: {count} ({}); a note of each remains", by_consumer(&letters)),
+    }
     Ok(())
 }

@@ -1,13 +1,12 @@
 //! `coffeectl dlq list`
 
 use anyhow::Result;
-use events::topology::ConsumerSpec;
 use messaging::dead_letter;
 use time::OffsetDateTime;
 
 use super::as_json;
+use super::choice::Filter;
 use crate::answer;
-use crate::commands::consumer;
 use crate::shop::Shop;
 use crate::table::{Table, age, shortened};
 
@@ -15,11 +14,10 @@ const REASON_WIDTH: usize = 80;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only those of this consumer.
-    #[arg(long, value_parser = consumer)]
-    consumer: Option<&'static ConsumerSpec>,
+    #[command(flatten)]
+    filter: Filter,
     /// Only those whose reason contains this text.
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// Also the notes of those that were discarded.
     #[arg(long)]
@@ -27,11 +25,10 @@ pub struct Args {
 }
 
 pub async fn run(shop: &Shop, args: Args, json: bool) -> Result<()> {
+    let now = OffsetDateTime::now_utc();
     let mut letters = dead_letter::list(&shop.jetstream).await?;
     letters.retain(|letter| {
-        args.consumer.is_none_or(|spec| spec.name == letter.consumer)
-            && args.reason.as_ref().is_none_or(|text| letter.reason.contains(text))
-            && (args.discarded || !letter.discarded)
+        (args.discarded || !letter.discarded) && args.filter.picks(letter, args.reason.as_deref(), now)
     });
     if json {
         return answer::json(&letters.iter().map(as_json).collect::<Vec<_>>());
@@ -45,7 +42,7 @@ pub async fn run(shop: &Shop, args: Args, json: bool) -> Result<()> {
         table.row([
             letter.number.to_string(),
             letter.consumer.clone(),
-            format!("{} ago", age((OffsetDateTime::now_utc() - letter.buried_at).as_seconds_f64())),
+            format!("{} ago", age((now - letter.buried_at).as_seconds_f64())),
             letter.attempts.to_string(),
             letter.subject.clone(),
             shortened(&letter.event_id, 40),

@@ -1,5 +1,6 @@
 //! `coffeectl dlq`: dead letters, one file per thing to do with them.
 
+mod choice;
 mod discard;
 mod list;
 mod redrive;
@@ -7,8 +8,9 @@ mod show;
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
-use messaging::dead_letter::{self, DeadLetter};
+use anyhow::Result;
+use messaging::TraceContext;
+use messaging::dead_letter::DeadLetter;
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
@@ -35,31 +37,11 @@ pub async fn run(shop: &Shop, command: Command, json: bool) -> Result<()> {
     }
 }
 
-/// The letters of these numbers; all of them, or an error before anything is done to one.
-async fn numbered(shop: &Shop, numbers: &[u64]) -> Result<Vec<DeadLetter>> {
-    let mut numbers = numbers.to_vec();
-    numbers.sort_unstable();
-    numbers.dedup();
-    let mut letters = Vec::new();
-    for number in numbers {
-        let letter = dead_letter::get(&shop.jetstream, number).await?;
-        if letter.discarded {
-            bail!("{number} is the note of a discarded dead letter: nothing is left to redrive or discard");
-        }
-        letters.push(letter);
-    }
-    Ok(letters)
-}
-
-/// `2 of payment, 1 of loyalty`
-fn by_consumer(letters: &[DeadLetter]) -> String {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for letter in letters {
-        *counts.entry(&letter.consumer).or_default() += 1;
-    }
-    let parts: Vec<String> =
-        counts.iter().map(|(consumer, count)| format!("{count} of {consumer}")).collect();
-    parts.join(", ")
+/// `None` when the message carried no valid trace context.
+fn trace_id(letter: &DeadLetter) -> Option<String> {
+    let given = choice::header(&letter.headers, "traceparent")?;
+    let trace = TraceContext::from_parts(Some(given), None);
+    (trace.traceparent == given).then(|| trace.trace_id().to_owned())
 }
 
 fn as_json(letter: &DeadLetter) -> Value {
@@ -77,6 +59,8 @@ fn as_json(letter: &DeadLetter) -> Value {
         "buriedAt": letter.buried_at.format(&Rfc3339).unwrap_or_default(),
         "consumer": letter.consumer,
         "eventId": letter.event_id,
+        "eventType": choice::event_type(letter),
+        "traceId": trace_id(letter),
         "reason": letter.reason,
         "attempts": letter.attempts,
         "subject": letter.subject,

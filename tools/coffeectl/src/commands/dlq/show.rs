@@ -6,7 +6,8 @@ use anyhow::Result;
 use messaging::dead_letter::{self, DeadLetter};
 use time::format_description::well_known::Rfc3339;
 
-use super::as_json;
+use super::choice::event_type;
+use super::{as_json, trace_id};
 use crate::answer;
 use crate::shop::Shop;
 
@@ -34,6 +35,8 @@ fn text(letter: &DeadLetter) -> String {
         ("attempts", letter.attempts.to_string()),
         ("buried at", letter.buried_at.format(&Rfc3339).unwrap_or_default()),
         ("event id", letter.event_id.clone()),
+        ("event type", event_type(letter).unwrap_or_else(|| "unknown".to_owned())),
+        ("trace id", trace_id(letter).unwrap_or_else(|| "none".to_owned())),
         ("subject", letter.subject.clone()),
         ("sequence", letter.stream_sequence.to_string()),
     ];

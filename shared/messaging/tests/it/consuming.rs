@@ -4,7 +4,7 @@ use async_nats::jetstream::stream::Config;
 use messaging::streams::{SetupError, ensure_stream};
 use testing::{SAMPLE, World, eventually};
 
-use crate::recorder::{self, OtherRecorder, Recorder, effects, order, run, wait_for_effects};
+use crate::recorder::{self, OtherRecorder, Recorder, order, run, wait_for_effects};
 
 #[tokio::test]
 async fn an_event_delivered_ten_times_has_its_effect_once() {
@@ -89,84 +89,6 @@ async fn what_cannot_be_read_is_buried_untouched_and_the_rest_flows() {
     assert_eq!(letters[4].body.len(), 300 * 1024);
     assert_eq!(letters[5].headers.get("ce-specversion").unwrap().as_str(), "2.0");
     running.stop().await;
-}
-
-/// The broker's delivery count rises for every event that the dying process had fetched. Only the one that
-/// killed it may be buried.
-#[tokio::test]
-async fn an_event_that_kills_its_process_is_buried_and_its_neighbours_are_not() {
-    let world = World::start().await;
-    let pool = recorder::database(&world).await;
-    for n in 0..10 {
-        world.publish_event(&order(&format!("good-{n}"))).await;
-    }
-    world.publish_event(&order("deadly-1")).await;
-    for n in 10..20 {
-        world.publish_event(&order(&format!("good-{n}"))).await;
-    }
-    // Dies as a process would: in the handler, without a word to anybody.
-    let deaths = deadly::run_until_buried(&world, &pool).await;
-    assert!(deaths >= 3, "it was tried {deaths} times");
-    let effects: HashSet<_> = effects(&pool, "loyalty").await.into_iter().collect();
-    assert_eq!(effects.len(), 20, "{effects:?}");
-    let letters = world.dead_letters().await;
-    assert_eq!(letters.len(), 1);
-    assert!(letters[0].reason.contains("the process died or hung"), "{}", letters[0].reason);
-}
-
-mod deadly {
-    use std::sync::Arc;
-
-    use events::Event;
-    use events::topology::{ConsumerSpec, LOYALTY};
-    use messaging::{Consumer, Failure, Received, consumer};
-    use sqlx::{PgConnection, PgPool};
-    use testing::{World, eventually};
-    use tokio::sync::Notify;
-
-    use crate::outbox::start_relay;
-    use crate::recorder::{Recorder, effects, runtime};
-
-    struct Deadly(Arc<Notify>);
-
-    impl Consumer for Deadly {
-        type Message = Event;
-        const SPEC: &'static ConsumerSpec = &LOYALTY;
-        async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
-            Recorder.handle(tx, batch).await?;
-            if batch.iter().any(|event| event.order_id().as_str().starts_with("deadly-")) {
-                self.0.notify_one();
-                std::future::pending::<()>().await;
-            }
-            Ok(())
-        }
-    }
-
-    /// Starts the consumer again after each death; returns how often it died.
-    pub async fn run_until_buried(world: &World, pool: &PgPool) -> u32 {
-        let _relay = start_relay(world, pool).drop_guard();
-        for deaths in 0.. {
-            let dying = Arc::new(Notify::new());
-            let mut runtime = runtime(world, pool, "a");
-            Arc::get_mut(&mut runtime).unwrap().settings.handler_timeout = std::time::Duration::from_secs(60);
-            let task = tokio::spawn(consumer::run(runtime, Deadly(Arc::clone(&dying))));
-            let buried = eventually("it dies or buries", async || {
-                if tokio::time::timeout(std::time::Duration::ZERO, dying.notified()).await.is_ok() {
-                    return Some(false);
-                }
-                let done =
-                    world.dead_letters().await.len() == 1 && effects(pool, "loyalty").await.len() == 20;
-                done.then_some(true)
-            })
-            .await;
-            task.abort();
-            let _ = task.await;
-            if buried {
-                return deaths;
-            }
-        }
-        unreachable!()
-    }
 }
 
 #[tokio::test]

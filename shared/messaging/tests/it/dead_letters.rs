@@ -52,3 +52,36 @@ async fn a_discarded_dead_letter_leaves_a_note() {
     assert!(dead_letter::get(world.jetstream(), letter.number).await.is_err());
     running.stop().await;
 }
+
+/// What a crash between storing a letter and ending its original looks like: the original comes again.
+#[tokio::test]
+async fn a_burial_that_is_repeated_leaves_one_letter() {
+    use messaging::replay::{From, plan, rewind};
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let running = run(&world, &pool, "a", Recorder);
+    world.publish_event(&order("hopeless-1")).await;
+    world.publish("orders.created", "not an event").await;
+    eventually("both are buried", async || (world.dead_letters().await.len() == 2).then_some(())).await;
+
+    let spec = &events::topology::LOYALTY;
+    rewind(world.jetstream(), spec, &plan(world.jetstream(), spec, From::Sequence(1)).await.unwrap())
+        .await
+        .unwrap();
+    world.publish_event(&order("last-1")).await;
+    assert_eq!(wait_for_effects(&pool, "loyalty", 1).await, ["last-1"]);
+    let settled = async || {
+        let stream = world.jetstream().get_stream("ORDERS").await.unwrap();
+        let info = stream.consumer_info("loyalty").await.unwrap();
+        (info.num_pending == 0 && info.num_ack_pending == 0).then_some(())
+    };
+    eventually("all is done", settled).await;
+    eventually("the outbox is published", async || {
+        let waiting = "select count(*) from outbox where published_at is null";
+        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&pool).await.unwrap();
+        (waiting == 0).then_some(())
+    })
+    .await;
+    assert_eq!(world.dead_letters().await.len(), 2);
+    running.stop().await;
+}

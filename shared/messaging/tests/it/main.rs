@@ -3,7 +3,9 @@
 
 mod arbitrary;
 mod consuming;
+mod crash_loop;
 mod dead_letters;
+mod instance;
 mod ordering;
 mod outbox;
 mod partitions;

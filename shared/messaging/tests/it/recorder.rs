@@ -130,9 +130,13 @@ pub fn run<C: Consumer>(world: &World, pool: &PgPool, instance: &str, consumer: 
 }
 
 pub fn relay(world: &World, pool: &PgPool, stop: CancellationToken) -> Relay {
+    relay_with(world.jetstream().clone(), pool, stop)
+}
+
+pub fn relay_with(jetstream: Context, pool: &PgPool, stop: CancellationToken) -> Relay {
     Relay {
         pool: pool.clone(),
-        jetstream: world.jetstream().clone(),
+        jetstream,
         source: "order-api".into(),
         outbox_written: Arc::new(Notify::new()),
         settings: settings(),

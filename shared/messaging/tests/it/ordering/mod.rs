@@ -3,7 +3,7 @@
 //! events in their order, each once, each written by the instance that held the partition.
 
 mod flow;
-mod instance;
+mod keeper;
 mod record;
 
 use std::slice;
@@ -12,16 +12,17 @@ use std::sync::Arc;
 use testing::{Signal, World};
 
 use flow::Flow;
-use instance::Instance;
 use record::Record;
+
+use crate::instance::Instance;
 
 /// Starts one instance, then the others, while events flow.
 async fn scale_up_to(count: usize, world: &World, record: &Record, flow: &Flow) -> Vec<Instance> {
-    let mut instances = vec![Instance::start(world, "instance-1").await];
+    let mut instances = vec![keeper::start(world, "instance-1").await];
     record.until_shared_by(&instances).await;
     flow.goes_on().await;
     for n in 2..=count {
-        instances.push(Instance::start(world, &format!("instance-{n}")).await);
+        instances.push(keeper::start(world, &format!("instance-{n}")).await);
     }
     record.until_shared_by(&instances).await;
     record.until_all_have_worked(&instances).await;

@@ -8,7 +8,7 @@ use messaging::Received;
 use sqlx::{PgConnection, PgPool};
 use testing::{World, eventually};
 
-use super::instance::Instance;
+use crate::instance::Instance;
 
 pub const DATABASE: &str = "ordering";
 

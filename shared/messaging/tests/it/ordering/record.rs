@@ -12,23 +12,16 @@ use crate::instance::Instance;
 
 pub const DATABASE: &str = "ordering";
 
-/// Tells the gates of this test from other advisory locks.
-const GATE: i32 = 4711;
-
-/// Waits at the partition's gate, which is open unless the test has shut it, and writes one row for each
-/// event with the instance that holds the partition by the lease.
+/// Waits at the instance's gate and writes one row for each event, with the instance that holds the partition
+/// by the lease. The gate is an advisory lock: shared by the transactions that pass, taken whole by the test
+/// that shuts it.
 pub async fn write(
     tx: &mut PgConnection,
     instance: &str,
     partition: u32,
     batch: &[Received<Event>],
 ) -> Result<(), sqlx::Error> {
-    let partition = partition as i32;
-    sqlx::query("select pg_advisory_xact_lock_shared($1, $2)")
-        .bind(GATE)
-        .bind(partition)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query("select pg_advisory_xact_lock_shared(hashtext($1))").bind(instance).execute(&mut *tx).await?;
     let orders: Vec<&str> = batch.iter().map(|event| event.order_id().as_str()).collect();
     let versions: Vec<i64> = batch.iter().map(|event| event.sequence.unwrap_or(0) as i64).collect();
     sqlx::query(
@@ -40,7 +33,7 @@ pub async fn write(
     .bind(versions)
     .bind(instance)
     .bind(KITCHEN_DISPLAY.name)
-    .bind(partition)
+    .bind(partition as i32)
     .execute(tx)
     .await?;
     Ok(())
@@ -124,13 +117,9 @@ impl Record {
     /// Does something to an instance while one of its transactions is open, its events claimed and not yet
     /// written.
     pub async fn in_the_middle_of_a_transaction(&self, instance: &Instance, act: impl FnOnce()) {
-        let held = "select min(partition) from partition_leases where holder = $1 and expires_at > now()";
-        let partition: Option<i32> =
-            sqlx::query_scalar(held).bind(&instance.name).fetch_one(&self.pool).await.unwrap();
         let mut gate = self.pool.begin().await.unwrap();
-        sqlx::query("select pg_advisory_xact_lock($1, $2)")
-            .bind(GATE)
-            .bind(partition.unwrap())
+        sqlx::query("select pg_advisory_xact_lock(hashtext($1))")
+            .bind(&instance.name)
             .execute(&mut *gate)
             .await
             .unwrap();

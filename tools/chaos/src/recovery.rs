@@ -28,6 +28,8 @@ pub struct Recovery {
 #[derive(Debug)]
 pub struct Recovered {
     pub took: Duration,
+    /// What it was waited for longest.
+    pub last: Option<String>,
     /// What was left when patience ended; nothing if the shop recovered.
     pub left: Vec<String>,
 }
@@ -41,6 +43,7 @@ impl Recovery {
     pub async fn since(&mut self, healed: Instant, site: &Site, patience: Duration) -> Recovered {
         let until = OffsetDateTime::now_utc() - healed.elapsed();
         let mut open: Option<Open> = None;
+        let mut last = None;
         loop {
             let left = match look(site, &mut open, self.done_until, until).await {
                 Ok(left) => left,
@@ -52,8 +55,9 @@ impl Recovery {
                 self.done_until = until - LATE_COMMITS;
             }
             if left.is_empty() || took > patience {
-                return Recovered { took, left };
+                return Recovered { took, last, left };
             }
+            last = left.into_iter().next();
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
     }

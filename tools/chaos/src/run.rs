@@ -161,14 +161,15 @@ impl Run<'_> {
         let healed = records.iter().map(|record| record.healed).fold(0.0, f64::max);
         let healed = self.began + Duration::from_secs_f64(healed);
         self.progress.now(&format!("{what}: recovering"));
-        let Recovered { took, left } = self.recovery.since(healed, self.site, limit + OVERTIME).await;
+        let Recovered { took, last, left } = self.recovery.since(healed, self.site, limit + OVERTIME).await;
         let seconds = took.as_secs_f64();
         let (result, is_in_time) = match left.as_slice() {
             [] if took <= limit => (format!("recovered in {seconds:.1} s"), true),
             [] => (format!("recovered in {seconds:.1} s, at most {} s allowed", limit.as_secs()), false),
             left => (format!("not recovered in {seconds:.1} s: {}", left.join("; ")), false),
         };
-        self.progress.say(&format!("{what}: {result}"));
+        let last = last.map(|last| format!(" (last: {last})")).unwrap_or_default();
+        self.progress.say(&format!("{what}: {result}{last}"));
         if !is_in_time {
             self.verdict.violation(Check::Recovery, format!("{what}: {result}"));
         }

@@ -2,7 +2,7 @@
 //! the broker has said that it stored them; whatever goes wrong in between is published again under the same
 //! message id, which the broker's duplicate window and the consumers' inboxes recognise.
 //!
-//! Rows stay after publishing, so that a broker that lost what it had stored can be [refilled](compare).
+//! Rows stay after publishing, so that a broker that lost what it had stored can be refilled (`compare.rs`).
 //! There is no `NOTIFY` (it serialises commits) and no cursor over ids (it skips rows that commit late).
 
 // The one place where events are published.

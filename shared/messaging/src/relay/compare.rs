@@ -39,6 +39,11 @@ impl Relay {
         }
     }
 
+    /// Whether the answers of the last batch may come from a broker that was not compared yet.
+    pub(super) fn is_reconnected(&self, memory: &Memory) -> bool {
+        memory.compared.is_none_or(|(connection, _)| connection != self.connection())
+    }
+
     /// Counts the connections made so far.
     fn connection(&self) -> u64 {
         self.jetstream.client().statistics().connects.load(std::sync::atomic::Ordering::Relaxed)

@@ -57,6 +57,8 @@ enum RelayError {
     Streams(#[from] SetupError),
     #[error("no answer within {ROUND_LIMIT:?}")]
     Stalled,
+    #[error("the connection was made anew meanwhile, perhaps to a broker that has lost something")]
+    Reconnected,
 }
 
 /// What a relay remembers between two rounds.
@@ -164,6 +166,10 @@ impl Relay {
         failpoint::dies_at("relay-before-publish");
         let (stored, first_error) = self.publish(rows).await;
         failpoint::dies_at("relay-before-mark");
+        // Marked now, these rows would hide from the comparison that others before them are gone.
+        if self.is_reconnected(memory) {
+            return Err(RelayError::Reconnected);
+        }
         rows::mark(&mut tx, &stored).await?;
         self.notice_reused_sequences(&mut tx, memory, &stored).await?;
         tx.commit().await?;

@@ -32,9 +32,8 @@ struct Config {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
-    let connections = config.service.consumer_workers as u32;
     let mut service = Service::start("email", config.service, sqlx::migrate!()).await?;
-    let smtp = smtp::Smtp::new(&config.smtp_url, connections)?;
+    let smtp = smtp::Smtp::new(&config.smtp_url)?;
     let pool = service.pool.clone();
     service.consume(handlers::Orders)?; // OrderCreated, OrderCancelled, OrderReady
     service.work(sender::Sender { pool: pool.clone(), smtp, from: config.mail_from })?;

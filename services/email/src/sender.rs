@@ -29,12 +29,12 @@ impl Worker for Sender {
 
     async fn work(&self, task: &Received<Task>) -> Result<(), Failure> {
         let letter = Letter::compose(&task.mail, &self.from).reject()?;
-        self.smtp.knock().await?;
+        let line = self.smtp.knock().await?;
         if !store::begin(&self.pool, &letter.message_id).await? {
             return Ok(());
         }
         failpoint::dies_at("mail-before-send");
-        if let Err(Undelivered { failure, perhaps_sent }) = self.smtp.send(letter.message.clone()).await {
+        if let Err(Undelivered { failure, perhaps_sent }) = line.send(&letter.message).await {
             if !perhaps_sent {
                 store::take_back(&self.pool, &letter.message_id).await?;
             }

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use self::client::Client;
 pub use self::orders::DECLINED;
 use self::orders::{MenuItem, Order, Repeated};
-use crate::notes::{Book, Note, Outcome, Progress};
+use crate::notes::{Book, Note, Outcome};
 
 /// First requests under way at the same time, at most.
 const MAX_IN_FLIGHT: usize = 2_000;
@@ -69,10 +69,6 @@ impl Load {
     /// What all times in the notes are counted from.
     pub fn began(&self) -> Instant {
         self.customers.book.began
-    }
-
-    pub fn progress(&self) -> Progress {
-        self.customers.book.progress()
     }
 
     /// The notes as they are being written.

@@ -2,7 +2,6 @@
 //!
 //! The [schedule] is drawn from a seed, the [faults] break and heal, the [recovery] is timed, and at the end of
 //! a [run] two judges that share no code look at everything: `coffeectl audit` and the [accounting].
-#![allow(dead_code)]
 
 mod accounting;
 mod audit;

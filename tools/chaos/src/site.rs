@@ -23,8 +23,6 @@ pub struct Site {
     pub http: Client,
     /// Events that were injected and have to end as dead letters.
     pub letters: Letters,
-    /// Whether the broker is three servers.
-    pub is_cluster: bool,
 }
 
 impl Site {
@@ -52,7 +50,7 @@ impl Site {
         let broker = connect(&shop).await?;
         let databases = Databases::connect(&shop.address("OPERATOR_DATABASE_URL")?)?;
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
-        Ok(Site { shop, links, broker, databases, http, letters: Letters::default(), is_cluster })
+        Ok(Site { shop, links, broker, databases, http, letters: Letters::default() })
     }
 
     /// A line of the shop's env file.

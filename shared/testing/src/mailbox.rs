@@ -23,8 +23,7 @@ impl Mailbox {
     pub async fn start_again(&mut self) {
         let (program, address) = (server_program("MAIL_SERVER"), format!("127.0.0.1:{}", self.port));
         let maildir = self.maildir.to_str().unwrap();
-        let command = [&program, "-n", "-c", "aiosmtpd.handlers.Mailbox", maildir, "-l", &address];
-        self.process = Some(Process::start(&command, &[], "KILL", &self.log));
+        self.process = Some(Process::start(&[&program, maildir, &address], &[], "KILL", &self.log));
         crate::eventually("the mailbox accepts connections", async || {
             tokio::net::TcpStream::connect(&address).await.ok()
         })

@@ -59,6 +59,10 @@ struct Arguments {
     /// New orders a second.
     #[arg(long, default_value_t = 50.0)]
     rate: f64,
+    /// Recoveries may take this many times as long before they count as late, on a slow machine. What must
+    /// not be lost stays the same.
+    #[arg(long, default_value_t = 1.0)]
+    patience: f64,
     /// On three brokers with three replicas of each stream.
     #[arg(long)]
     cluster: bool,
@@ -125,6 +129,7 @@ async fn carry_out(arguments: Arguments) -> Result<bool> {
 impl Arguments {
     fn order(&self, seed: u64, faults: &[Fault]) -> Result<Order> {
         ensure!(self.minutes > 0.0 && self.minutes < 10_000.0, "--minutes must be more than 0");
+        ensure!(self.patience >= 1.0 && self.patience <= 100.0, "--patience is a factor from 1 to 100");
         let length = Duration::from_secs_f64(self.minutes * 60.0);
         let rounds = match self.each {
             true => schedule::draw_each(seed, faults),
@@ -134,6 +139,7 @@ impl Arguments {
             seed,
             rounds,
             rate: self.rate,
+            patience: self.patience,
             is_cluster: self.cluster,
             settings: Vec::new(),
             until_violated: false,

@@ -63,6 +63,7 @@ async fn find_out(mutation: &Mutation, rate: f64) -> Result<Option<String>> {
             seed,
             rounds: schedule::draw_each(seed, &faults),
             rate,
+            patience: 1.0,
             is_cluster: false,
             settings: vec!["--set".into(), format!("*.FAILPOINTS={}=return", mutation.failpoint)],
             until_violated: true,

@@ -34,6 +34,8 @@ pub struct Order {
     pub rounds: Vec<Round>,
     /// Orders a second.
     pub rate: f64,
+    /// By which a recovery may be longer than its fault allows.
+    pub patience: f64,
     pub is_cluster: bool,
     /// Further arguments of `up`.
     pub settings: Vec<String>,
@@ -70,7 +72,8 @@ async fn in_shop(order: &Order, site: &Site, progress: &mut Progress) -> Result<
     let sampler = Sampler::start(began, &nats, &postgres, move || book.progress().ok).await?;
     progress.watch(load.book());
     let verdict = Verdict { seed: order.seed, ..Verdict::default() };
-    let mut run = Run { site, began, recovery: Recovery::starting_now(), verdict, progress };
+    let recovery = Recovery::starting_now();
+    let mut run = Run { site, began, patience: order.patience, recovery, verdict, progress };
     run.break_and_heal(order).await?;
     let book = load.book();
     let (notes, account) = run.close(load).await?;
@@ -107,6 +110,7 @@ struct Run<'a> {
     site: &'a Site,
     /// What all seconds are counted from.
     began: Instant,
+    patience: f64,
     recovery: Recovery,
     verdict: Verdict,
     progress: &'a Progress,
@@ -157,7 +161,7 @@ impl Run<'_> {
 
     /// Waits until all of the round is over, and judges how long that took.
     async fn recover(&mut self, round: &Round, records: Vec<FaultRecord>, what: &str) {
-        let limit = limit(round.iter().map(|draw| &draw.fault));
+        let limit = limit(round.iter().map(|draw| &draw.fault)).mul_f64(self.patience);
         let healed = records.iter().map(|record| record.healed).fold(0.0, f64::max);
         let healed = self.began + Duration::from_secs_f64(healed);
         self.progress.now(&format!("{what}: recovering"));

@@ -148,10 +148,7 @@ impl Launcher {
 
     fn mailbox(&self, instance: &Instance) -> Command {
         let mut command = Command::new(&self.servers.mail);
-        command
-            .args(["--nosetuid", "--class", "aiosmtpd.handlers.Mailbox"])
-            .arg(self.place.mail())
-            .args(["--listen", &format!("127.0.0.1:{}", self.port(instance))]);
+        command.arg(self.place.mail()).arg(format!("127.0.0.1:{}", self.port(instance)));
         command
     }
 

@@ -27,7 +27,8 @@ pub struct Config {
     #[arg(long, env, hide_env_values = true)]
     pub nats_url: Option<SecretString>,
 
-    /// This process's name among the instances of its service. Default: service name and process id.
+    /// This process's name among the instances of its service. Default: service name and process id, or the
+    /// container's name.
     #[arg(long, env)]
     pub instance: Option<String>,
 

@@ -47,7 +47,7 @@ impl Service {
         let metrics = telemetry::start(config.log_format)?;
         #[cfg(feature = "failpoints")]
         messaging::failpoint::from_env();
-        let instance = config.instance.clone().unwrap_or_else(|| format!("{name}-{}", std::process::id()));
+        let instance = config.instance.clone().unwrap_or_else(|| instance_of(name));
         let listener = http::bind(config.http_addr).await?;
         let stop = CancellationToken::new();
         tokio::spawn(signal(stop.clone()));
@@ -168,6 +168,14 @@ impl Service {
             stop: self.stop.clone(),
         }))
     }
+}
+
+/// The process id tells the instances of one machine apart. In a container every service is process 1, and the
+/// container has a name of its own.
+fn instance_of(name: &str) -> String {
+    let process = std::process::id();
+    let container = std::env::var("HOSTNAME").ok().filter(|_| process == 1);
+    format!("{name}-{}", container.unwrap_or_else(|| process.to_string()))
 }
 
 /// Waits for the order to stop, or for a task that ended without it.

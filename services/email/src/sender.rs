@@ -29,10 +29,17 @@ impl Worker for Sender {
 
     async fn work(&self, task: &Received<Task>) -> Result<(), Failure> {
         let letter = Letter::compose(&task.mail, &self.from).reject()?;
-        let line = self.smtp.knock().await?;
+        // First, and without a word to the SMTP server: a broker that came back empty is given every task again.
         if !store::begin(&self.pool, &letter.message_id).await? {
             return Ok(());
         }
+        let line = match self.smtp.knock().await {
+            Ok(line) => line,
+            Err(away) => {
+                store::take_back(&self.pool, &letter.message_id).await?;
+                return Err(away);
+            }
+        };
         failpoint::dies_at("mail-before-send");
         if let Err(Undelivered { failure, perhaps_sent }) = line.send(&letter.message).await {
             if !perhaps_sent {

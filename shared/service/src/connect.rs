@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 const STATEMENT_LIMIT: &str = "15s";
 /// A connection that comes back from use answers within this time, or is closed.
 const STILL_THERE: Duration = Duration::from_secs(2);
+/// For a request to the broker. An answer that is lost with its connection would hold up a consumer until then.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
 pub async fn postgres(
     url: &SecretString,
@@ -102,7 +104,9 @@ pub async fn nats(url: &SecretString, name: &str) -> anyhow::Result<jetstream::C
         .connect(servers)
         .await
         .context("cannot start connecting to NATS_URL")?;
-    Ok(jetstream::new(client))
+    let mut jetstream = jetstream::new(client);
+    jetstream.set_timeout(ANSWER_LIMIT);
+    Ok(jetstream)
 }
 
 /// The trace an HTTP request belongs to: the caller's, or a new one.

@@ -39,7 +39,7 @@ pub struct Order {
     pub is_cluster: bool,
     /// Further arguments of `up`.
     pub settings: Vec<String>,
-    /// Ends with the first violation instead of looking for all.
+    /// A violation is what is looked for: the run ends with the first, and nothing is kept of it.
     pub until_violated: bool,
     /// Where the page with the timeline goes.
     pub report: Option<PathBuf>,
@@ -56,10 +56,11 @@ pub async fn run(order: &Order) -> Result<Verdict> {
     let look_into = || format!("the run broke off; its logs are in {}", folder.display());
     let mut site = Site::open(shop, &order.settings, order.is_cluster).await.with_context(look_into)?;
     let verdict = in_shop(order, &site, &mut progress).await.with_context(look_into)?;
-    if verdict.holds() {
+    if verdict.holds() || order.until_violated {
         progress.now("closing the shop");
         site.shop.forget();
-    } else {
+    }
+    if !verdict.holds() && !order.until_violated {
         eprintln!("{}", verdict.describe_failure(&order.command, &folder));
     }
     Ok(verdict)

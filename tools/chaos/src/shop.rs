@@ -55,9 +55,9 @@ impl Shop {
             value.with_context(|| format!("{name} is not set: start the suite with ./scripts/chaos"))
         };
         let (project, programs) = (place("COFFEE_SHOP_HOME")?, place("COFFEE_SHOP_BIN")?);
-        let name = format!("coffee-shop-chaos-{seed}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        // Never the folder of another run, whose data may be kept.
+        let folder = tempfile::Builder::new().prefix(&format!("coffee-shop-chaos-{seed}-")).tempdir();
+        let folder = folder.context("cannot make a folder for the shop")?.keep();
         // Run by root, Postgres is another user and has to reach its data.
         fs::set_permissions(&folder, Permissions::from_mode(0o755))?;
         let mut shop = Shop { folder, programs, project, janitor: None, is_kept: true };

@@ -1,0 +1,85 @@
+//! The load tests: puts a shop that is already open under load, measures what becomes of it, and says so in
+//! a report. Each of the [scenarios] answers one question; the [engine] sends the load, [measure] looks at the
+//! shop meanwhile and afterwards, [report] writes down what was found.
+
+mod engine;
+mod history;
+mod limits;
+mod measure;
+mod progress;
+mod report;
+mod run;
+mod scenarios;
+mod shop;
+mod sync_shop;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::run::{Options, Run};
+use crate::scenarios::Scenario;
+
+/// Puts the open shop under load. Every run ends with an audit of the shop.
+///
+/// Exit codes: 0 it ran and the audit is clean; 1 the audit is not; 2 it could not run.
+#[derive(Parser)]
+#[command(name = "loadtest", bin_name = "./loadtest/run")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Run(Scenario),
+    /// Lays two reports side by side.
+    Compare {
+        /// The JSON of a report.
+        a: PathBuf,
+        b: PathBuf,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Run(scenario) => carry_out(&scenario).await,
+        Command::Compare { a, b } => report::compare::compare(&a, &b).map(|page| {
+            println!("\n{}", page.display());
+            true
+        }),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("loadtest: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether the audit is clean. Whatever way it ends, what was changed about the shop is put back.
+async fn carry_out(scenario: &Scenario) -> Result<bool> {
+    engine::client::allow_many_connections();
+    let options: &Options = scenario.options();
+    let mut run = Run::start(scenario.name(), scenario.question(), options).await?;
+    let done = tokio::select! {
+        done = scenario.run(&mut run) => done,
+        stopped = tokio::signal::ctrl_c() => stopped.map_err(Into::into).and_then(|()| {
+            Err(anyhow::anyhow!("stopped; there is no report"))
+        }),
+    };
+    let restored = run.shop.restore().await;
+    done?;
+    restored?;
+    let report = run.finish().await?;
+    let page = report.write(&options.reports)?;
+    print!("{}", report::text::render(&report));
+    println!("\n{} (and .json)", page.display());
+    Ok(report.audit.holds)
+}

@@ -1,0 +1,113 @@
+//! How far everybody is behind: each consumer by the broker's account, the relay by the outbox, payment by
+//! the charges it has still to make.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use async_nats::jetstream;
+use events::topology::{CONSUMERS, STREAMS};
+use futures::TryStreamExt as _;
+use sqlx::PgPool;
+
+use super::store;
+use crate::shop::Shop;
+
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The outbox of order-api, among the consumers.
+pub const RELAY: &str = "relay of order-api";
+/// What payment has heard of and not charged yet.
+pub const CHARGES: &str = "charges due";
+
+pub struct Lags {
+    jetstream: jetstream::Context,
+    order_api: PgPool,
+    payment: PgPool,
+}
+
+/// By name: events not delivered, or delivered and not acknowledged. Who cannot be asked is left out.
+pub type Lag = BTreeMap<String, u64>;
+
+impl Lags {
+    pub fn new(shop: &Shop) -> Result<Lags> {
+        let (order_api, payment) = (shop.read("order-api")?, shop.read("payment")?);
+        Ok(Lags { jetstream: shop.jetstream.clone(), order_api, payment })
+    }
+
+    pub async fn look(&self) -> Lag {
+        let (consumers, unpublished, charges) = tokio::join!(
+            self.consumers(),
+            store::unpublished(&self.order_api),
+            store::charges_due(&self.payment)
+        );
+        let mut lag = consumers.unwrap_or_default();
+        lag.extend(unpublished.ok().map(|count| (RELAY.to_owned(), count as u64)));
+        lag.extend(charges.ok().map(|count| (CHARGES.to_owned(), count as u64)));
+        lag
+    }
+
+    /// Of one consumer, or of [`RELAY`] or [`CHARGES`].
+    pub async fn of(&self, name: &str) -> Result<u64> {
+        match name {
+            RELAY => Ok(store::unpublished(&self.order_api).await? as u64),
+            CHARGES => Ok(store::charges_due(&self.payment).await? as u64),
+            _ => {
+                let spec = CONSUMERS.iter().find(|spec| spec.name == name);
+                let spec = spec.with_context(|| format!("there is no consumer {name}"))?;
+                let stream = self.jetstream.get_stream_no_info(spec.stream.name).await?;
+                let mut lag = 0;
+                for (durable, _) in spec.durables() {
+                    let info = stream.consumer_info(&durable).await?;
+                    lag += info.num_pending + info.num_ack_pending as u64;
+                }
+                Ok(lag)
+            }
+        }
+    }
+
+    pub async fn orders_stored(&self) -> Result<i64> {
+        Ok(store::orders_stored(&self.order_api).await?)
+    }
+
+    async fn consumers(&self) -> Result<Lag> {
+        let mut durables = BTreeMap::new();
+        for stream in STREAMS {
+            let stream = self.jetstream.get_stream_no_info(stream.name).await?;
+            let mut consumers = stream.consumers();
+            while let Some(info) = consumers.try_next().await? {
+                durables.insert(info.name, info.num_pending + info.num_ack_pending as u64);
+            }
+        }
+        let lag = |durable: &(String, Option<u32>)| durables.get(&durable.0).copied();
+        let lags = CONSUMERS.iter().filter_map(|spec| {
+            let lag = spec.durables().iter().map(lag).sum::<Option<u64>>()?;
+            Some((spec.name.to_owned(), lag))
+        });
+        Ok(lags.collect())
+    }
+
+    /// Waits until nobody is behind and nothing new comes of it. Two quiet looks, because between two services
+    /// an event is nowhere for a moment.
+    pub async fn rest(&self, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        let mut was_quiet = false;
+        loop {
+            let lag = self.look().await;
+            let open = store::orders_open(&self.order_api).await.unwrap_or(1);
+            let is_quiet = !lag.is_empty() && open == 0 && lag.values().all(|lag| *lag == 0);
+            if is_quiet && was_quiet {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let behind: Vec<_> = lag.iter().filter(|(_, lag)| **lag > 0).collect();
+                bail!(
+                    "after {} s there is still work: {open} orders open, behind: {behind:?}",
+                    patience.as_secs()
+                );
+            }
+            was_quiet = is_quiet;
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}

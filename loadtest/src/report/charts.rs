@@ -1,0 +1,132 @@
+//! The plots, drawn as SVG so that the page needs nothing else. Text is drawn in a colour that is then
+//! replaced by the page's own, so that it is readable on light and dark screens.
+
+use std::ops::Range;
+
+use anyhow::{Result, anyhow};
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
+use plotters::prelude::*;
+
+use super::{Curve, Mark, number};
+
+const WIDTH: u32 = 1100;
+const HEIGHT: u32 = 240;
+const LEFT: u32 = 70;
+const BOTTOM: u32 = 26;
+const MARGIN: u32 = 8;
+const RIGHT: u32 = 24;
+/// Drawn nowhere else, so that it can be found again.
+const INK: RGBColor = RGBColor(1, 2, 3);
+const GRID: RGBColor = RGBColor(128, 128, 128);
+
+/// Readable on white and on black.
+const COLOURS: [RGBColor; 10] = [
+    RGBColor(59, 130, 246),
+    RGBColor(217, 119, 6),
+    RGBColor(22, 163, 74),
+    RGBColor(220, 38, 38),
+    RGBColor(147, 51, 234),
+    RGBColor(13, 148, 136),
+    RGBColor(219, 39, 119),
+    RGBColor(101, 140, 20),
+    RGBColor(120, 113, 108),
+    RGBColor(14, 116, 144),
+];
+
+pub fn colour(n: usize) -> RGBColor {
+    COLOURS[n % COLOURS.len()]
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Scale {
+    Linear,
+    /// For latencies, which are milliseconds and then seconds.
+    Logarithmic,
+}
+
+/// What is along the bottom.
+pub enum Along<'a> {
+    /// Seconds since the run began, with what was changed when.
+    Time {
+        until: f64,
+        marks: &'a [Mark],
+    },
+    Quantity(&'a str),
+}
+
+pub fn plot(curves: &[Curve], along: &Along<'_>, scale: Scale) -> Result<String> {
+    let values = || curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.1));
+    let top = values().fold(0.0, f64::max).max(1e-3) * 1.05;
+    let (x, marks) = match along {
+        Along::Time { until, marks } => (0.0..until.max(1.0), *marks),
+        Along::Quantity(_) => (0.0..furthest(curves), &[][..]),
+    };
+    let mut svg = String::new();
+    let area = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
+    let drawn = match scale {
+        Scale::Linear => draw(&area, x, 0.0..top, top, curves, marks, along),
+        Scale::Logarithmic => {
+            let least = values().filter(|value| *value > 0.0).fold(top, f64::min).max(0.05);
+            draw(&area, x, (least..top.max(least * 10.0)).log_scale(), top, curves, marks, along)
+        }
+    };
+    drawn.and_then(|()| Ok(area.present()?)).map_err(|error| anyhow!("a plot: {error}"))?;
+    drop(area);
+    let ink = format!("#{:02X}{:02X}{:02X}", INK.0, INK.1, INK.2);
+    Ok(svg.replace(&ink, "currentColor"))
+}
+
+fn furthest(curves: &[Curve]) -> f64 {
+    let all = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.0));
+    all.fold(0.0, f64::max).max(1e-3)
+}
+
+fn draw<Y>(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    x: Range<f64>,
+    y: Y,
+    top: f64,
+    curves: &[Curve],
+    marks: &[Mark],
+    along: &Along<'_>,
+) -> Result<(), Box<dyn std::error::Error>>
+where
+    Y: AsRangedCoord<Value = f64>,
+    Y::CoordDescType: ValueFormatter<f64>,
+{
+    let mut chart = ChartBuilder::on(area)
+        .margin(MARGIN)
+        .margin_right(RIGHT)
+        .x_label_area_size(BOTTOM + if matches!(along, Along::Quantity(_)) { 16 } else { 0 })
+        .y_label_area_size(LEFT)
+        .build_cartesian_2d(x, y)?;
+    let mut mesh = chart.configure_mesh();
+    mesh.axis_style(GRID)
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID.mix(0.25))
+        .label_style(("sans-serif", 11).into_font().color(&INK))
+        .y_labels(6);
+    let clock =
+        |seconds: &f64| format!("{}:{:02}", (seconds.round() as u64) / 60, (seconds.round() as u64) % 60);
+    let plain = |value: &f64| number(*value);
+    mesh.y_label_formatter(&plain);
+    match along {
+        Along::Time { .. } => mesh.x_label_formatter(&clock),
+        Along::Quantity(what) => mesh.x_label_formatter(&plain).x_desc(*what),
+    };
+    mesh.draw()?;
+    for mark in marks {
+        let line = [(mark.at, 1e-3), (mark.at, top)];
+        chart.draw_series(std::iter::once(PathElement::new(line, GRID.mix(0.5))))?;
+    }
+    for (n, curve) in curves.iter().enumerate() {
+        // A logarithm of zero has no place.
+        let points = || curve.points.iter().map(|(x, y)| (*x, y.max(1e-3)));
+        chart.draw_series(LineSeries::new(points(), colour(n).stroke_width(2)))?;
+        if matches!(along, Along::Quantity(_)) {
+            chart.draw_series(points().map(|point| Circle::new(point, 3, colour(n).filled())))?;
+        }
+    }
+    Ok(())
+}

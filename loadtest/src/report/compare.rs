@@ -1,0 +1,143 @@
+//! Two reports side by side: what differs in the machine, every number with its ratio, and the plots.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::page::{escape, head, timeline};
+use super::{Finding, Report, number, write};
+
+/// One number of both.
+struct Row {
+    name: String,
+    unit: String,
+    a: f64,
+    b: f64,
+}
+
+/// Prints a table and writes a page beside the second report; returns the page.
+pub fn compare(a: &Path, b: &Path) -> Result<PathBuf> {
+    let (first, second) = (Report::read(a)?, Report::read(b)?);
+    print!("{}", text(&first, &second));
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let page = b.with_file_name(format!("{}-and-{}.html", stem(a), stem(b)));
+    write(&page, &render(&first, &second)?)?;
+    Ok(page)
+}
+
+fn rows(a: &Report, b: &Report) -> Vec<Row> {
+    let (of_a, of_b) = (numbers(a), numbers(b));
+    let pair = |found: Finding| {
+        let other = of_b.iter().find(|other| other.name == found.name)?;
+        Some(Row { name: found.name, unit: found.unit, a: found.value, b: other.value })
+    };
+    of_a.into_iter().filter_map(pair).collect()
+}
+
+/// The findings, and of each load what it is mostly judged by.
+fn numbers(report: &Report) -> Vec<Finding> {
+    let mut all = report.findings.clone();
+    let mut add = |name: String, value: f64, unit: &str| {
+        all.push(Finding { name, value, unit: unit.to_owned() });
+    };
+    for load in &report.loads {
+        let outcome = &load.outcome;
+        add(format!("{}: accepted", load.name), outcome.throughput(), "/s");
+        add(format!("{}: p50", load.name), outcome.latency.p50, "ms");
+        add(format!("{}: p99", load.name), outcome.latency.p99, "ms");
+        if let Some(followed) = &load.followed {
+            add(format!("{}: settled p50", load.name), followed.settled.p50, "ms");
+            add(format!("{}: settled p99", load.name), followed.settled.p99, "ms");
+        }
+    }
+    all
+}
+
+fn ratio(row: &Row) -> String {
+    if row.a == 0.0 { "–".to_owned() } else { format!("{:.2}", row.b / row.a) }
+}
+
+fn text(a: &Report, b: &Report) -> String {
+    let mut text =
+        format!("{:44} {:>12} {:>12} {:>7}\n", "", a.began_at_short(), b.began_at_short(), "ratio");
+    for row in rows(a, b) {
+        let (first, second) = (number(row.a), number(row.b));
+        let _ = writeln!(text, "{:44} {first:>12} {second:>12} {:>7} {}", row.name, ratio(&row), row.unit);
+    }
+    for (name, first, second) in differences(a, b) {
+        let _ = writeln!(text, "machine: {name}: {first} / {second}");
+    }
+    text
+}
+
+fn render(a: &Report, b: &Report) -> Result<String> {
+    let title = format!("{} and {}", a.scenario, b.scenario);
+    let mut page = head(&title, "two");
+    let _ = writeln!(
+        page,
+        "<h1>{}</h1><table><thead><tr><th><th>{}<th>{}<th>ratio<th></thead>",
+        escape(&title),
+        escape(&a.began_at),
+        escape(&b.began_at)
+    );
+    for row in rows(a, b) {
+        let (name, unit) = (escape(&row.name), escape(&row.unit));
+        let (first, second) = (number(row.a), number(row.b));
+        let _ = writeln!(page, "<tr><td>{name}<td>{first}<td>{second}<td><b>{}</b><td>{unit}", ratio(&row));
+    }
+    page += "</table>\n<h2>Different machines</h2><table>\n";
+    for (name, first, second) in differences(a, b) {
+        let _ = writeln!(page, "<tr><td>{}<td>{}<td>{}", escape(&name), escape(&first), escape(&second));
+    }
+    page += "</table>\n<div class=\"beside\">\n";
+    for report in [a, b] {
+        page += "<div>\n";
+        timeline(&mut page, report)?;
+        page += "</div>\n";
+    }
+    page += "</div></body></html>\n";
+    Ok(page)
+}
+
+/// Entries of the fingerprint that are not the same.
+fn differences(a: &Report, b: &Report) -> Vec<(String, String, String)> {
+    let names = a.machine.keys().chain(b.machine.keys()).collect::<std::collections::BTreeSet<_>>();
+    let value = |report: &Report, name: &str| report.machine.get(name).cloned().unwrap_or_default();
+    names
+        .into_iter()
+        .map(|name| (name.clone(), value(a, name), value(b, name)))
+        .filter(|(_, first, second)| first != second)
+        .collect()
+}
+
+impl Report {
+    /// The time of day.
+    fn began_at_short(&self) -> &str {
+        self.began_at.get(11..19).unwrap_or(&self.began_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(value: f64, cpu: &str) -> Report {
+        Report {
+            findings: vec![Finding { name: "knee".into(), value, unit: "/s".into() }],
+            machine: [("cpu".to_owned(), cpu.to_owned())].into(),
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn what_both_know_is_laid_side_by_side() {
+        let (a, b) = (report(1_000.0, "x"), report(1_500.0, "y"));
+        let text = text(&a, &b);
+        assert!(
+            text.contains("1,000") && text.contains("1.50") && text.contains("machine: cpu: x / y"),
+            "{text}"
+        );
+        assert!(render(&a, &b).expect("drawn").contains("<b>1.50</b>"));
+    }
+}

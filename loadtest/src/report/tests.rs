@@ -1,0 +1,65 @@
+use super::*;
+use crate::engine::histogram::Percentiles;
+
+fn report() -> Report {
+    let latency = Percentiles { count: 10, p50: 1.5, p99: 12.0, ..Percentiles::default() };
+    let outcome =
+        Outcome { rate: 500.0, seconds: 2.0, due: 1_000, accepted: 1_000, latency, ..Outcome::default() };
+    let sample = |at: f64| Sample {
+        at,
+        lag: [("payment".to_owned(), at as u64 * 10)].into(),
+        cores: [("order-api".to_owned(), 0.4)].into(),
+        memory: [("order-api".to_owned(), 14.0)].into(),
+    };
+    let second = |at: u64| Second { at, accepted: 500, p50: 1.5, p95: 4.0, p99: 12.0, max: 15.0, refused: 0 };
+    Report {
+        scenario: "steady".into(),
+        began_at: "2024-03-15T10:30:00Z".into(),
+        seconds: 2.0,
+        findings: vec![Finding { name: "accepted".into(), value: 500.0, unit: "/s".into() }],
+        loads: vec![Load { name: "500/s <steady>".into(), outcome, followed: Some(Followed::default()) }],
+        marks: vec![Mark { at: 1.0, name: "half".into() }],
+        plots: vec![Plot {
+            title: "Knee".into(),
+            x: "orders/s".into(),
+            y: "ms".into(),
+            lines: vec![Curve { name: "p99".into(), points: vec![(0.0, 1.0), (100.0, 2.0)] }],
+        }],
+        timeline: (0..2).map(second).collect(),
+        samples: (0..3).map(|n| sample(f64::from(n))).collect(),
+        audit: Audit { holds: true, violations: Vec::new() },
+        ..Report::default()
+    }
+}
+
+#[test]
+fn a_report_survives_its_file_and_its_page_needs_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let page = report().write(folder.path()).expect("written");
+    assert_eq!(page.file_name().and_then(|name| name.to_str()), Some("steady-20240315103000.html"));
+    let read = Report::read(&page.with_extension("json")).expect("readable");
+    assert_eq!((read.loads, read.samples), (report().loads, report().samples));
+    let page = std::fs::read_to_string(page).expect("readable");
+    assert_eq!(page.matches("<svg").count(), 6, "five over time and one of its own");
+    for reference in ["src=", "href=", "@import", "<script"] {
+        assert!(!page.contains(reference), "{reference}");
+    }
+    assert!(page.contains("500/s &lt;steady&gt;") && page.contains("audit clean"));
+}
+
+#[test]
+fn numbers_are_as_long_as_they_tell_something() {
+    for (value, text) in
+        [(0.0, "0"), (1.234, "1.23"), (56.78, "56.8"), (1_234_567.8, "1,234,568"), (999.6, "1,000")]
+    {
+        assert_eq!(number(value), text);
+    }
+}
+
+#[test]
+fn a_violation_is_seen() {
+    let audit = Audit { holds: false, violations: vec!["3. order-1: charged twice".into()] };
+    let report = Report { audit, ..report() };
+    assert!(text::render(&report).contains("NOT CLEAN") && text::render(&report).contains("charged twice"));
+    assert!(page::render(&report).expect("drawn").contains("charged twice"));
+}

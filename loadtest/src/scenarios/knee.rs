@@ -1,0 +1,132 @@
+//! The knee: the highest rate the shop sustains, found by going up until something gives way and then halving
+//! the gap between the last rate that went well and the first that did not.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::engine::Outcome;
+use crate::report::{Curve, Plot, number};
+use crate::run::Run;
+
+/// Each step up.
+const STEP: f64 = 1.5;
+const HALVINGS: usize = 4;
+/// More than this of the orders have to be accepted, at more than this of the rate.
+const ENOUGH: f64 = 0.99;
+/// Beyond this a queue is growing somewhere, whatever the throughput says. Milliseconds.
+const LONGEST_P99: f64 = 250.0;
+/// Consumers keep up when what they have not finished is worth no more than this.
+const SECONDS_BEHIND: f64 = 1.0;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Judged {
+    /// Only what customers see.
+    ByAnswers,
+    /// And every consumer has to keep up.
+    ByConsumersToo,
+}
+
+pub struct Knee {
+    pub rate: f64,
+    pub outcome: Outcome,
+}
+
+/// Every rate is tried for `step`.
+pub async fn find(run: &mut Run, what: &str, from: f64, step: Duration, judged: Judged) -> Result<Knee> {
+    let (mut good, mut bad): (Option<(f64, Outcome)>, Option<(f64, String)>) = (None, None);
+    let (mut rate, mut halvings, mut p50, mut p99) = (from, 0, Vec::new(), Vec::new());
+    while halvings < HALVINGS {
+        let outcome = run.load(&format!("{what}, {}/s", number(rate)), rate, step).await?;
+        p50.push((rate, outcome.latency.p50));
+        p99.push((rate, outcome.latency.p99));
+        match what_gave_way(run, &outcome, judged).await {
+            None => good = Some((rate, outcome)),
+            Some(why) => bad = Some((rate, why)),
+        }
+        calm_down(run, judged).await?;
+        rate = match (&good, &bad) {
+            (Some((good, _)), None) => good * STEP,
+            (Some((good, _)), Some((bad, _))) => {
+                halvings += 1;
+                (good + bad) / 2.0
+            }
+            (None, Some((bad, why))) if *bad < 1.0 => bail!("even one order a second is too much: {why}"),
+            (None, _) => rate / 2.0,
+        };
+    }
+    let lines = [("p50", p50), ("p99", p99)].map(|(name, mut points)| {
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Curve { name: name.to_owned(), points }
+    });
+    let title = format!("Latency by rate, {what}");
+    run.plot(Plot { title, x: "orders/s".into(), y: "ms".into(), lines: lines.to_vec() });
+    match (good, bad) {
+        (Some((rate, outcome)), Some((at, why))) => {
+            let limit = format!("at {}/s {why}", number(at));
+            run.report.notes.push(format!("The knee, {what}: {}/s; {limit}.", number(rate)));
+            Ok(Knee { rate, outcome })
+        }
+        _ => bail!("no knee was found from {from}/s"),
+    }
+}
+
+async fn what_gave_way(run: &Run, outcome: &Outcome, judged: Judged) -> Option<String> {
+    if let Some(why) = refusal(outcome) {
+        return Some(why);
+    }
+    if judged == Judged::ByConsumersToo {
+        let lag = run.lags.look().await;
+        let behind = lag.into_iter().filter(|(_, lag)| *lag as f64 > outcome.rate * SECONDS_BEHIND);
+        if let Some((name, lag)) = behind.max_by_key(|(_, lag)| *lag) {
+            return Some(format!("{name} was {} behind when it ended", number(lag as f64)));
+        }
+    }
+    None
+}
+
+/// What customers would complain about.
+fn refusal(outcome: &Outcome) -> Option<String> {
+    if outcome.success() < ENOUGH {
+        let most = outcome.refused.iter().max_by_key(|(_, count)| **count);
+        let most = most.map_or(String::new(), |(why, count)| format!(", {count} × {why}"));
+        return Some(format!("only {:.1} % were accepted{most}", outcome.success() * 100.0));
+    }
+    if outcome.throughput() < outcome.rate * (ENOUGH - 0.04) {
+        return Some(format!("only {} were accepted a second", number(outcome.throughput())));
+    }
+    (outcome.latency.p99 > LONGEST_P99).then(|| format!("p99 was {} ms", number(outcome.latency.p99)))
+}
+
+/// So that a step does not pay for the one before.
+async fn calm_down(run: &Run, judged: Judged) -> Result<()> {
+    match judged {
+        Judged::ByConsumersToo => run.rest().await,
+        Judged::ByAnswers => run.published().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::histogram::Percentiles;
+
+    fn outcome(accepted: u64, seconds: f64, p99: f64) -> Outcome {
+        let latency = Percentiles { p99, ..Percentiles::default() };
+        let refused = [("503".to_owned(), 1_000 - accepted)].into();
+        Outcome { rate: 100.0, seconds, due: 1_000, accepted, refused, latency, ..Outcome::default() }
+    }
+
+    #[test]
+    fn what_gives_way_is_named() {
+        assert_eq!(refusal(&outcome(1_000, 10.1, 20.0)), None);
+        let cases = [
+            (outcome(900, 10.0, 20.0), "only 90.0 % were accepted, 100 × 503"),
+            (outcome(1_000, 12.0, 20.0), "only 83.3 were accepted a second"),
+            (outcome(1_000, 10.0, 400.0), "p99 was 400 ms"),
+        ];
+        for (outcome, expected) in cases {
+            assert_eq!(refusal(&outcome).as_deref(), Some(expected));
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! `outage`: a part is stopped, orders keep coming, and when it is back the backlog is worked off at a rate
+//! that is worth knowing before it happens.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::backlog;
+use crate::run::{Options, Run};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub options: Options,
+    /// What is away: the service of a consumer, or nats (then the relay works off the outbox).
+    #[arg(long, default_value = "loyalty")]
+    pub of: String,
+    /// Orders that come meanwhile.
+    #[arg(long, default_value_t = 20_000)]
+    pub backlog: u64,
+    /// The card processor takes this long for a charge.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub card_delay: Option<Duration>,
+}
+
+pub async fn run(run: &mut Run, arguments: &Arguments) -> Result<()> {
+    let part = arguments.of.as_str();
+    let measures = backlog::measures_of(part)?;
+    if let Some(delay) = arguments.card_delay {
+        run.shop.delay_charges(delay).await?;
+    }
+    backlog::fill(run, &[part], arguments.backlog).await?;
+    let drain = backlog::drain(run, &[(part, 1)], &measures).await?;
+    run.find(&format!("drain of {part}"), drain.rate(), "events/s");
+    run.find("backlog measured", drain.events as f64, "events");
+    run.find("from the start of the process until the last", drain.with_start, "s");
+    Ok(())
+}

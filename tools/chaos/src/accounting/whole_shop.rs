@@ -57,7 +57,7 @@ impl Shop {
         let (nats, databases) = (self.world.nats_url(), &self.place.database_url);
         let sampler =
             Sampler::start(load.began(), &nats, databases, move || book.progress().ok).await.unwrap();
-        eventually("300 orders", async || (load.progress().ok >= 300).then_some(())).await;
+        eventually("300 orders", async || (load.book().progress().ok >= 300).then_some(())).await;
         let notes = load.finish(Duration::from_secs(20)).await;
         let settled = async || {
             let waiting = "select count(*) from orders where status = 'received'";

@@ -21,6 +21,7 @@ async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     let mut service = Service::start("analytics", config.service, sqlx::migrate!()).await?;
     service.consume(handlers::Everything)?;
+    service.watch_broker()?;
     let routes = routes::router(service.pool.clone());
     service.serve(routes).await
 }

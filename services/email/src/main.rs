@@ -35,6 +35,7 @@ async fn main() -> anyhow::Result<()> {
     let mut service = Service::start("email", config.service, sqlx::migrate!()).await?;
     let smtp = smtp::Smtp::new(&config.smtp_url)?;
     let pool = service.pool.clone();
+    sender::describe();
     service.consume(handlers::Orders)?; // OrderCreated, OrderCancelled, OrderReady
     service.work(sender::Sender { pool: pool.clone(), smtp, from: config.mail_from })?;
     service.serve(routes::router(pool, config.staff)).await

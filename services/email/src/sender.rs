@@ -12,12 +12,20 @@ use sqlx::PgPool;
 use crate::letter::Letter;
 use crate::smtp::{Smtp, Undelivered};
 use crate::store;
-use crate::task::Task;
+use crate::task::{Says, Task};
 
 pub struct Sender {
     pub pool: PgPool,
     pub smtp: Smtp,
     pub from: Mailbox,
+}
+
+/// The help text, and the zeros that counters begin with.
+pub fn describe() {
+    metrics::describe_counter!("mails_sent_total", "Mails the SMTP server has taken, by kind");
+    for kind in Says::KINDS {
+        metrics::counter!("mails_sent_total", "kind" => kind).increment(0);
+    }
 }
 
 impl Worker for Sender {

@@ -35,6 +35,8 @@ pub struct Task {
 }
 
 impl Says {
+    pub const KINDS: [&str; 3] = ["received", "cancelled", "ready"];
+
     /// In the queue's subject, the task's id, the Message-ID and the table of sent mails.
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 //! cancelled. Staff see and set the stock over HTTP.
 
 mod domain;
+mod figures;
 mod handlers;
 mod routes;
 mod stock;
@@ -23,6 +24,8 @@ struct Config {
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     let mut service = Service::start("inventory", config.service, sqlx::migrate!()).await?;
+    figures::start();
+    service.sample("stock", figures::look);
     service.consume(handlers::Orders)?;
     let routes = routes::router(service.pool.clone(), config.staff);
     service.serve(routes).await

@@ -3,6 +3,7 @@
 mod board;
 mod bumping;
 mod domain;
+mod figures;
 mod handlers;
 mod page;
 mod routes;
@@ -35,6 +36,8 @@ async fn main() -> anyhow::Result<()> {
         outbox_written: Arc::clone(&service.outbox_written),
         board: board.clone(),
     };
+    figures::start();
+    service.sample("tickets", figures::look);
     service.consume(handlers::Orders)?; // OrderCreated, OrderConfirmed, OrderCancelled
     service.spawn("board", board.watch(service.stop.clone()));
     let stop = service.stop.clone();

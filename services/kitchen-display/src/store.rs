@@ -122,3 +122,24 @@ pub async fn board(pool: &PgPool, limit: i64, count_up_to: i64) -> Result<Snapsh
     let tickets: Json<Box<RawValue>> = row.try_get("tickets")?;
     Ok(Snapshot { tickets: tickets.0, more: row.try_get("more")? })
 }
+
+/// How much there is to make.
+#[derive(sqlx::FromRow)]
+pub struct Live {
+    pub waiting: i64,
+    pub started: i64,
+    pub oldest_seconds: f64,
+}
+
+/// Tickets on the board, counted up to 10,000.
+pub async fn live(pool: &PgPool) -> Result<Live, sqlx::Error> {
+    sqlx::query_as(
+        "select count(*) filter (where state = 'waiting') as waiting,
+                count(*) filter (where state = 'started') as started,
+                coalesce(extract(epoch from now() - min(placed_at)), 0)::float8 as oldest_seconds
+         from (select state, placed_at from tickets where state in ('waiting', 'started')
+               order by placed_at, order_id limit 10000) as live",
+    )
+    .fetch_one(pool)
+    .await
+}

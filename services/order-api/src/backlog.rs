@@ -10,6 +10,7 @@ use service::Problem;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::figures::{self, refused};
 use crate::store;
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -32,7 +33,7 @@ impl Backlog {
         if !self.is_too_much.load(Ordering::Relaxed) {
             return Ok(());
         }
-        metrics::counter!("orders_refused_total", "why" => "backlog").increment(1);
+        figures::refuse(refused::BACKLOG);
         let detail =
             "the shop has more orders than it can pass on; nothing was stored, please try again later";
         Err(Problem::unavailable(detail).retry_after(10))
@@ -54,8 +55,6 @@ impl Backlog {
     }
 
     fn note(&self, limits: Limits, rows: i64, age: Duration) {
-        metrics::gauge!("outbox_unpublished").set(rows as f64);
-        metrics::gauge!("outbox_oldest_seconds").set(age.as_secs_f64());
         let is_too_much =
             (limits.rows > 0 && rows > limits.rows) || (!limits.age.is_zero() && age > limits.age);
         if self.is_too_much.swap(is_too_much, Ordering::Relaxed) != is_too_much {

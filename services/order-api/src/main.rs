@@ -3,6 +3,7 @@
 mod backlog;
 mod domain;
 mod email;
+mod figures;
 mod handlers;
 mod idempotency;
 mod menu;
@@ -69,6 +70,8 @@ async fn main() -> anyhow::Result<()> {
     let (pool, stop) = (service.pool.clone(), service.stop.clone());
     let outbox_written = Arc::clone(&service.outbox_written);
     service.works_without_broker();
+    figures::start();
+    service.sample("unsettled orders", figures::look);
 
     let watch = Watch::new(config.max_event_streams, stop.clone());
     service.spawn("watch", watch.clone().run(pool.clone()));

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Order, Step};
 use crate::handlers::outcomes::outgoing;
-use crate::store;
 use crate::watch::Watch;
+use crate::{figures, store};
 
 const EVERY: Duration = Duration::from_secs(1);
 const ORDERS: i64 = 500;
@@ -71,7 +71,7 @@ impl Sweeper {
         self.outbox_written.notify_one();
         self.watch.expect_change();
         tracing::info!(orders = expired.len(), "cancelled orders that were not settled in time");
-        metrics::counter!("orders_expired_total").increment(expired.len() as u64);
+        figures::expired(expired.len());
         Ok(expired.len())
     }
 }

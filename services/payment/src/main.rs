@@ -4,6 +4,7 @@
 
 mod charges;
 mod domain;
+mod figures;
 mod handlers;
 mod processor;
 mod store;
@@ -36,6 +37,8 @@ async fn main() -> anyhow::Result<()> {
     let due = Arc::new(Notify::new());
 
     let mut service = Service::start("payment", config.service, sqlx::migrate!()).await?;
+    figures::start();
+    service.sample("due payments", figures::look);
     service.consume(handlers::Orders { due: Arc::clone(&due) })?;
     let desk = charges::Desk {
         pool: service.pool.clone(),

@@ -161,3 +161,12 @@ pub async fn claim(pool: &PgPool, limit: usize, claim: Duration) -> Result<Vec<C
         })
         .collect()
 }
+
+/// Payments with something to be done, counted up to 10,000.
+pub async fn count_due(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "select count(*) from (select from payments where due_at is not null limit 10000) as due",
+    )
+    .fetch_one(pool)
+    .await
+}

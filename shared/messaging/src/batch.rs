@@ -3,8 +3,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::slice;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use sqlx::{Connection, PgConnection};
@@ -46,7 +45,7 @@ impl<C: Consumer> Reader<C> {
         let Ok(done) = self.settler.patiently(done).await else { return hand_back(suspects).await };
         for hand in suspects {
             if done.contains(hand.message.id()) {
-                self.settler.runtime.counters.duplicates.fetch_add(1, Relaxed);
+                self.settler.runtime.skipped(C::SPEC.name, 1);
                 hand.delivery.ack().await;
             } else if let Some(attempt) = self.settler.begin_attempt(hand).await {
                 match self.transact(slice::from_ref(hand), true).await {
@@ -75,13 +74,16 @@ impl<C: Consumer> Reader<C> {
         let runtime = &self.settler.runtime;
         let mut db = runtime.pool.acquire().await?;
         let limit = runtime.settings.handler_timeout + bounded::LIMIT;
-        match timeout(limit, self.transact_over(&mut db, part, suspect)).await {
+        let started = Instant::now();
+        let result = match timeout(limit, self.transact_over(&mut db, part, suspect)).await {
             Ok(result) => result,
             Err(_) => {
                 db.close_on_drop();
                 Err(Trouble::Failed(Failure::Unavailable("the database does not answer".into())))
             }
-        }
+        };
+        self.settler.timed(started, result.is_ok());
+        result
     }
 
     /// Claims, handles and commits. A commit whose answer is lost counts as failed; the claim tells the next

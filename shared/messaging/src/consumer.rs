@@ -16,11 +16,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::{Delivery, keep_in_hand};
+use crate::figures::Cause;
 use crate::instances::{self, Counters};
 use crate::settle::{Hand, Settler};
 use crate::streams::{self, SetupError};
 use crate::succession::Succession;
-use crate::{Failure, Message, Received, Settings, partitions, position};
+use crate::{Failure, Message, Received, Settings, figures, partitions, position};
 
 /// What a service does with what it hears.
 pub trait Consumer: Send + Sync + 'static {
@@ -54,11 +55,14 @@ pub struct Runtime {
 
 impl Runtime {
     pub(crate) fn committed(&self, consumer: &'static str, handled: usize, duplicates: usize) {
-        use std::sync::atomic::Ordering::Relaxed;
         self.outbox_written.notify_one();
-        self.counters.handled.fetch_add(handled as u64, Relaxed);
-        self.counters.duplicates.fetch_add(duplicates as u64, Relaxed);
+        self.counters.handled.fetch_add(handled as u64, Ordering::Relaxed);
         metrics::counter!("consumer_events_total", "consumer" => consumer).increment(handled as u64);
+        self.skipped(consumer, duplicates);
+    }
+
+    pub(crate) fn skipped(&self, consumer: &'static str, duplicates: usize) {
+        self.counters.duplicates.fetch_add(duplicates as u64, Ordering::Relaxed);
         metrics::counter!("consumer_duplicates_total", "consumer" => consumer).increment(duplicates as u64);
     }
 }
@@ -66,6 +70,7 @@ impl Runtime {
 /// Runs until `runtime.stop`. An error means that the broker's definitions contradict ours.
 pub async fn run<C: Consumer>(runtime: Arc<Runtime>, consumer: C) -> Result<(), SetupError> {
     let consumer = Arc::new(consumer);
+    figures::consumer_starts(C::SPEC.name);
     let heartbeat = tokio::spawn(instances::heartbeat(Arc::clone(&runtime), C::SPEC.name));
     let result = if C::SPEC.partitioned {
         partitions::read_my_share(Arc::clone(&runtime), consumer).await
@@ -169,6 +174,7 @@ impl<C: Consumer> Reader<C> {
     /// Sorts what came into new, suspicious and unreadable, and sees each of them settled.
     async fn settle(&self, deliveries: Vec<Delivery>, succession: &Succession) {
         let (mut new, mut suspects, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        self.settler.count_redelivered(&deliveries);
         for delivery in deliveries {
             match delivery.decode::<C::Message>() {
                 Err(reason) => unreadable.push((delivery, reason)),
@@ -185,7 +191,7 @@ impl<C: Consumer> Reader<C> {
             self.process_suspects(&suspects).await;
             self.process(&new).await;
             for (delivery, reason) in &unreadable {
-                self.settler.bury(delivery, None, reason, 1).await;
+                self.settler.bury(delivery, None, Cause::Unreadable, reason, 1).await;
             }
         };
         tokio::select! {

@@ -16,6 +16,7 @@ pub mod dead_letter;
 mod delivery;
 pub mod failpoint;
 mod failure;
+pub mod figures;
 mod inbox;
 mod instances;
 pub mod message;

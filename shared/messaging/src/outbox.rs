@@ -2,9 +2,11 @@
 //! [relay](crate::relay). There is no way to publish an event without such a row, so no event is sent for a
 //! change that was rolled back, and none is forgotten for one that was committed.
 
+use std::time::Duration;
+
 use async_nats::HeaderMap;
 use events::{Event, topology};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use crate::TraceContext;
@@ -88,6 +90,17 @@ pub async fn append(tx: &mut PgConnection, messages: &[Outgoing]) -> Result<(), 
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// How many rows wait to be published, counted up to 100,000, and how long the oldest of these has waited.
+pub(crate) async fn waiting(pool: &PgPool) -> Result<(i64, Duration), sqlx::Error> {
+    let (rows, age): (i64, f64) = sqlx::query_as(
+        "select count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::float8
+         from (select created_at from outbox where published_at is null order by id limit 100000) as waiting",
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok((rows, Duration::from_secs_f64(age.max(0.0))))
 }
 
 /// A dead letter on its way to the broker: an event's body and headers with some of our own.

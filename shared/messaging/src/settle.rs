@@ -4,13 +4,14 @@
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use events::topology::ConsumerSpec;
 use tokio_util::sync::CancellationToken;
 
 use crate::consumer::Runtime;
 use crate::delivery::Delivery;
+use crate::figures::Cause;
 use crate::{Failure, Message, Received, alone, bounded, dead_letter, failpoint};
 
 /// A valid message in hand, not yet settled.
@@ -57,7 +58,7 @@ impl Settler {
         }
         let attempts = attempt - 1;
         let reason = format!("gave up after {attempts} attempts: the process died or hung while handling it");
-        self.bury(&hand.delivery, Some(id), &reason, attempts).await;
+        self.bury(&hand.delivery, Some(id), Cause::Deadly, &reason, attempts).await;
         None
     }
 
@@ -66,7 +67,7 @@ impl Settler {
         let id = hand.message.id();
         let error = match trouble {
             Trouble::Failed(Failure::Reject(reason)) => {
-                return self.bury(&hand.delivery, Some(id), &reason, attempt).await;
+                return self.bury(&hand.delivery, Some(id), Cause::Rejected, &reason, attempt).await;
             }
             Trouble::Failed(Failure::Retry(error) | Failure::Unavailable(error)) => error.to_string(),
             Trouble::Stuck(what) => what,
@@ -75,7 +76,7 @@ impl Settler {
         };
         if attempt >= self.runtime.settings.max_attempts {
             let reason = format!("gave up after {attempt} attempts: {error}");
-            return self.bury(&hand.delivery, Some(id), &reason, attempt).await;
+            return self.bury(&hand.delivery, Some(id), Cause::Failed, &reason, attempt).await;
         }
         let delay = self.runtime.settings.retry_delay(attempt);
         tracing::warn!(
@@ -94,7 +95,14 @@ impl Settler {
     }
 
     /// Stores the dead letter, then terminates the original. If storing fails, the message stays.
-    pub async fn bury(&self, delivery: &Delivery, event_id: Option<&str>, reason: &str, attempts: u32) {
+    pub async fn bury(
+        &self,
+        delivery: &Delivery,
+        event_id: Option<&str>,
+        cause: Cause,
+        reason: &str,
+        attempts: u32,
+    ) {
         let Settler { runtime, spec, .. } = self;
         let burial = dead_letter::Burial { spec, delivery, event_id, reason, attempts };
         failpoint::dies_at("bury-before-store");
@@ -121,8 +129,21 @@ impl Settler {
             "buried"
         );
         runtime.counters.buried.fetch_add(1, Relaxed);
-        metrics::counter!("consumer_dead_letters_total", "consumer" => spec.name).increment(1);
+        metrics::counter!("consumer_dead_letters_total", "consumer" => spec.name, "cause" => cause.as_str())
+            .increment(1);
         delivery.terminate().await;
+    }
+
+    pub fn count_redelivered<'a>(&self, deliveries: impl IntoIterator<Item = &'a Delivery>) {
+        let again = deliveries.into_iter().filter(|delivery| delivery.delivered > 1).count() as u64;
+        metrics::counter!("consumer_redeliveries_total", "consumer" => self.spec.name).increment(again);
+    }
+
+    /// One transaction or task is over.
+    pub fn timed(&self, started: Instant, succeeded: bool) {
+        let result = if succeeded { "done" } else { "failed" };
+        metrics::histogram!("consumer_processing_seconds", "consumer" => self.spec.name, "result" => result)
+            .record(started.elapsed().as_secs_f64());
     }
 
     /// Repeats `work` for as long as something outside is away, holding on to what is in hand. Counts no

@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use events::topology::ConsumerSpec;
 use futures::{FutureExt, StreamExt};
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::consumer::Runtime;
 use crate::delivery::{Delivery, keep_in_hand};
+use crate::figures::{self, Cause};
 use crate::settle::{Hand, Settler, Trouble, panic_text};
 use crate::streams::{self, SetupError};
 use crate::{Failure, Message, Received, alone, bounded, failpoint, instances};
@@ -40,6 +41,7 @@ struct Crew<W> {
 /// Runs until `runtime.stop`, with `settings.workers` tasks under way at most.
 pub async fn run<W: Worker>(runtime: Arc<Runtime>, worker: W) -> Result<(), SetupError> {
     let heartbeat = tokio::spawn(instances::heartbeat(Arc::clone(&runtime), W::SPEC.name));
+    figures::consumer_starts(W::SPEC.name);
     let stop = runtime.stop.clone();
     let places = Arc::new(Semaphore::new(runtime.settings.workers));
     let settler = Settler { runtime: Arc::clone(&runtime), spec: W::SPEC, stop: stop.clone() };
@@ -97,9 +99,10 @@ async fn read<W: Worker>(crew: &Arc<Crew<W>>) -> Result<(), SetupError> {
 
 impl<W: Worker> Crew<W> {
     async fn attend(&self, delivery: Delivery) {
+        self.settler.count_redelivered([&delivery]);
         let message = match delivery.decode::<W::Task>() {
             Ok(message) => message,
-            Err(reason) => return self.settler.bury(&delivery, None, &reason, 1).await,
+            Err(reason) => return self.settler.bury(&delivery, None, Cause::Unreadable, &reason, 1).await,
         };
         let hand = Hand { delivery, message };
         let ack_wait = self.settler.runtime.settings.ack_wait;
@@ -132,11 +135,14 @@ impl<W: Worker> Crew<W> {
     }
 
     async fn work(&self, hand: &Hand<W::Task>) -> Result<(), Trouble> {
+        let started = Instant::now();
         let work = AssertUnwindSafe(self.worker.work(&hand.message)).catch_unwind();
-        match tokio::time::timeout(W::TIMEOUT, work).await {
+        let result = match tokio::time::timeout(W::TIMEOUT, work).await {
             Err(_) => Err(Trouble::Stuck(format!("the task did not end within {:?}", W::TIMEOUT))),
             Ok(Err(panic)) => Err(Trouble::Stuck(format!("panicked: {}", panic_text(&*panic)))),
             Ok(Ok(result)) => result.map_err(Trouble::Failed),
-        }
+        };
+        self.settler.timed(started, result.is_ok());
+        result
     }
 }

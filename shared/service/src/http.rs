@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -17,18 +17,20 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::figures::Saturation;
 use crate::health::Health;
 use crate::{Problem, body};
 
 const MAX_REQUEST_TIME: Duration = Duration::from_secs(15);
 
 pub fn router(routes: Router, health: Health, metrics: PrometheusHandle) -> Router {
+    let saturation = Saturation::of(&health);
     let ready = move || health.clone().ready();
     let header = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     let ours = Router::new()
         .route("/health/live", get(|| async { "live" }))
         .route("/health/ready", get(ready))
-        .route("/metrics", get(move || async move { metrics.render() }));
+        .route("/metrics", get(async move || saturation.render(&metrics)));
     #[cfg(feature = "failpoints")]
     let ours = ours.merge(crate::failpoints::routes());
     routes
@@ -76,15 +78,21 @@ async fn measure(request: Request, next: Next) -> Response {
         .extensions()
         .get::<MatchedPath>()
         .map_or("unmatched".to_owned(), |path| path.as_str().to_owned());
-    let method = request.method().as_str().to_owned();
+    let method = known(request.method());
     let started = Instant::now();
     let response = next.run(request).await;
     let status = response.status().as_u16().to_string();
-    metrics::counter!("http_requests_total", "method" => method.clone(), "route" => route.clone(), "status" => status)
+    metrics::counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status.clone())
         .increment(1);
-    metrics::histogram!("http_request_duration_seconds", "method" => method, "route" => route)
+    metrics::histogram!("http_request_duration_seconds", "method" => method, "route" => route, "status" => status)
         .record(started.elapsed().as_secs_f64());
     response
+}
+
+/// A client may invent methods, and each would be a label for ever.
+fn known(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

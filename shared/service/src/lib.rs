@@ -6,6 +6,7 @@ mod config;
 mod connect;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod figures;
 pub mod health;
 mod http;
 pub mod problem;

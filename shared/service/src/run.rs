@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::health::Health;
-use crate::{connect, http, telemetry};
+use crate::{connect, figures, http, telemetry};
 
 pub struct Service {
     pub name: &'static str,
@@ -45,6 +45,7 @@ impl Service {
         // Two TLS providers are compiled into our dependencies; one has to be chosen before the first use.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let metrics = telemetry::start(config.log_format)?;
+        figures::describe();
         #[cfg(feature = "failpoints")]
         messaging::failpoint::from_env();
         let instance = config.instance.clone().unwrap_or_else(|| instance_of(name));
@@ -74,6 +75,8 @@ impl Service {
         if let Some(jetstream) = service.jetstream.clone() {
             service.publish_outbox(jetstream);
         }
+        service.spawn("figures", figures::keep_house(service.metrics.clone(), service.stop.clone()));
+        service.sample("outbox", messaging::figures::look_at_outbox);
         let (pool, stop) = (service.pool.clone(), service.stop.clone());
         service.spawn("retention", async move {
             messaging::retention::run(pool, stop).await;
@@ -110,6 +113,25 @@ impl Service {
         task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) {
         self.tasks.spawn(async move { (name, task.await) });
+    }
+
+    /// Looks at the database every few seconds, for figures that are not counted where they change.
+    pub fn sample<F>(&mut self, name: &'static str, look: impl Fn(PgPool) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), sqlx::Error>> + Send + 'static,
+    {
+        let (pool, stop) = (self.pool.clone(), self.stop.clone());
+        self.spawn(name, figures::sample(name, pool, look, stop));
+    }
+
+    /// One service of the shop tells Prometheus about the streams, and about the consumers of all.
+    pub fn watch_broker(&mut self) -> anyhow::Result<()> {
+        let (jetstream, stop) = (self.jetstream()?, self.stop.clone());
+        self.spawn("broker watch", async move {
+            messaging::figures::watch_broker(jetstream, stop).await;
+            Ok(())
+        });
+        Ok(())
     }
 
     /// Answers HTTP until the process is told to stop, then waits for every task to finish.

@@ -8,8 +8,8 @@ use messaging::{Consumer, Failure, Outgoing, Received};
 use sqlx::PgConnection;
 
 use crate::domain::{Order, Step};
-use crate::store;
 use crate::watch::Watch;
+use crate::{figures, store};
 
 pub struct Outcomes {
     pub watch: Watch,
@@ -44,6 +44,7 @@ impl Consumer for Outcomes {
         if !changed.is_empty() {
             store::save(tx, &changed).await?;
             messaging::append(tx, &says).await?;
+            changed.iter().for_each(|(_, steps)| figures::moved(steps));
             self.watch.expect_change();
         }
         Ok(())

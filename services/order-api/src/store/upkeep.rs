@@ -1,4 +1,4 @@
-//! Looking after the tables: how much waits to be published, and which keys have expired.
+//! Looking after the tables: how much waits to be published or settled, and which keys have expired.
 
 use std::time::Duration;
 
@@ -26,6 +26,18 @@ pub async fn backlog(pool: &PgPool, enough: i64) -> Result<(i64, Duration), sqlx
     .fetch_one(pool)
     .await?;
     Ok((rows, Duration::from_secs_f64(age.max(0.0))))
+}
+
+/// Orders that are neither confirmed nor cancelled, counted up to 10,000, and the age of the oldest of these.
+pub async fn unsettled(pool: &PgPool) -> Result<(i64, Duration), sqlx::Error> {
+    let (orders, age): (i64, f64) = sqlx::query_as(
+        "select count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::float8
+         from (select created_at from orders where status = 'received'
+               order by deadline_at limit 10000) as unsettled",
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok((orders, Duration::from_secs_f64(age.max(0.0))))
 }
 
 /// Removes some expired idempotency keys and returns how many.

@@ -17,6 +17,7 @@ use service::Problem;
 use sqlx::PgPool;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 
+use crate::figures::{self, refused};
 use crate::placement::Placement;
 use crew::Crew;
 
@@ -98,12 +99,12 @@ pub fn start(
 impl Writer {
     pub async fn write(&self, placement: Placement) -> Result<Outcome, Problem> {
         if !self.database_is_up.load(Ordering::Relaxed) {
-            return Err(refused("database away", not_tried()));
+            return Err(refuse(refused::DATABASE_AWAY, not_tried()));
         }
         let (answer, answered) = oneshot::channel();
         self.queue.try_send(Waiting { placement, answer }).map_err(|_| {
-            refused(
-                "queue full",
+            refuse(
+                refused::QUEUE_FULL,
                 Problem::unavailable(
                     "too many orders are being placed right now; nothing was stored, please try again",
                 ),
@@ -113,10 +114,10 @@ impl Writer {
         match answer.map_or(Answer::Unknown, |answer| answer.unwrap_or(Answer::Unknown)) {
             Answer::Stored => Ok(Outcome::Stored),
             Answer::KeyTaken => Ok(Outcome::KeyTaken),
-            Answer::NotTried => Err(refused("database away", not_tried())),
-            Answer::Unknown => Err(refused("outcome unknown", unknown())),
-            Answer::Refused => Err(refused(
-                "bad row",
+            Answer::NotTried => Err(refuse(refused::DATABASE_AWAY, not_tried())),
+            Answer::Unknown => Err(refuse(refused::UNKNOWN, unknown())),
+            Answer::Refused => Err(refuse(
+                refused::BAD_ROW,
                 Problem::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "this order could not be stored, which is a defect on our side; nothing was stored",
@@ -126,8 +127,8 @@ impl Writer {
     }
 }
 
-fn refused(why: &'static str, problem: Problem) -> Problem {
-    metrics::counter!("orders_refused_total", "why" => why).increment(1);
+fn refuse(why: &'static str, problem: Problem) -> Problem {
+    figures::refuse(why);
     problem
 }
 

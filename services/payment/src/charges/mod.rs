@@ -17,6 +17,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Attempt, Outcome};
+use crate::figures;
 use crate::processor::Processor;
 use crate::store::Claimed;
 use circuit::Circuit;
@@ -62,20 +63,12 @@ impl Caller {
         failpoint::dies_at("charge-before-call");
         let outcome = self.processor.call(&payment).await;
         failpoint::dies_at("charge-after-call");
-        let label = match &outcome {
-            Outcome::Captured { .. } => "captured",
-            Outcome::Declined { .. } => "declined",
-            Outcome::Refunded => "refunded",
-            Outcome::Unknown => "unknown",
-            Outcome::NotReached => "not reached",
-            Outcome::Refused { why } => {
-                tracing::error!(order = %payment.order_id, trace = payment.trace.trace_id(), why,
-                    "the card processor refuses this request; this is a defect, not a declined card");
-                "refused"
-            }
-        };
-        metrics::counter!("payment_calls_total", "outcome" => label).increment(1);
-        metrics::histogram!("payment_call_seconds").record(started.elapsed().as_secs_f64());
+        if let Outcome::Refused { why } = &outcome {
+            tracing::error!(order = %payment.order_id, trace = payment.trace.trace_id(), why,
+                "the card processor refuses this request; this is a defect, not a declined card");
+        }
+        figures::called(&outcome);
+        metrics::histogram!("payment_call_duration_seconds").record(started.elapsed().as_secs_f64());
         let is_alive = !matches!(outcome, Outcome::Unknown | Outcome::NotReached);
         self.circuit().report(is_alive, Instant::now());
         Attempt { order_id: payment.order_id, number: payment.attempts, was_uncertain, outcome }

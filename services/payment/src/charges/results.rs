@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::Desk;
 use crate::domain::{Attempt, State};
+use crate::figures::Takings;
 use crate::store;
 
 /// Answers per transaction, at most.
@@ -44,11 +45,12 @@ async fn write_batch(desk: &Desk, batch: &[Attempt]) -> Result<(), sqlx::Error> 
         .into_iter()
         .map(|payment| (payment.order_id.clone(), (payment, false)))
         .collect();
-    let mut outgoing = Vec::new();
+    let (mut outgoing, mut takings) = (Vec::new(), Takings::default());
     // Two answers about one order are possible, when a claim ran out: the second meets the first's result.
     for attempt in batch {
         let Some((payment, is_changed)) = payments.get_mut(&attempt.order_id) else { continue };
         if let Some((next, said)) = payment.clone().learn(attempt) {
+            said.iter().for_each(|data| takings.add(data));
             outgoing.extend(said.map(|data| Outgoing::event(&Event::new(data, None), &next.trace)));
             (*payment, *is_changed) = (next, true);
         }
@@ -58,6 +60,7 @@ async fn write_batch(desk: &Desk, batch: &[Attempt]) -> Result<(), sqlx::Error> 
     store::update(&mut tx, &changed).await?;
     messaging::append(&mut tx, &outgoing).await?;
     tx.commit().await?;
+    takings.committed();
     if !outgoing.is_empty() {
         desk.outbox_written.notify_one();
     }

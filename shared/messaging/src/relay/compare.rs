@@ -105,6 +105,7 @@ impl Relay {
                     events = lost,
                     "the broker numbers from an earlier place: what it had stored is published again"
                 );
+                metrics::counter!("relay_refilled_total", "stream" => spec.name).increment(lost);
                 *highest = last;
             }
             *highest = max(*highest, last);

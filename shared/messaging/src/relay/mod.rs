@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::rows::{BATCH, Row, Stored};
 use crate::streams::{self, SetupError};
-use crate::{Settings, backoff, failpoint, outbox};
+use crate::{Settings, backoff, failpoint, figures, outbox};
 
 /// How long a row may wait when nobody said that it was written (another instance wrote it).
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -74,6 +74,7 @@ impl Relay {
     /// Runs until told to stop; finishes the batch it has in hand. An error means that a stream exists with
     /// a definition that contradicts ours.
     pub async fn run(&self) -> Result<(), SetupError> {
+        figures::relay_starts();
         self.declare_streams().await?;
         let mut memory = Memory::default();
         let mut failures = 0;

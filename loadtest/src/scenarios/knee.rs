@@ -34,7 +34,7 @@ pub struct Knee {
 
 /// Every rate is tried for `step`.
 pub async fn find(run: &mut Run, what: &str, from: f64, step: Duration, judged: Judged) -> Result<Knee> {
-    let (mut good, mut bad): (Option<(f64, Outcome)>, Option<(f64, String)>) = (None, None);
+    let (mut good, mut bad) = (None::<(f64, Outcome)>, None::<(f64, String)>);
     let (mut rate, mut halvings, mut p50, mut p99) = (from, 0, Vec::new(), Vec::new());
     while halvings < HALVINGS {
         let outcome = run.load(&format!("{what}, {}/s", number(rate)), rate, step).await?;

@@ -51,7 +51,7 @@ impl<C: Consumer> Reader<C> {
                 match self.transact(slice::from_ref(hand), true).await {
                     Ok(()) => hand.delivery.ack().await,
                     Err(Trouble::LeaseLost) => return self.lose_lease(),
-                    Err(trouble) => self.settler.settle_failure(hand, trouble, attempt).await,
+                    Err(trouble) => self.settler.settle_failure(hand, trouble, attempt.number).await,
                 }
             }
         }
@@ -62,7 +62,7 @@ impl<C: Consumer> Reader<C> {
         if matches!(trouble, Trouble::Failed(Failure::Reject(_))) {
             self.settler.settle_failure(hand, trouble, 1).await;
         } else if let Some(attempt) = self.settler.begin_attempt(hand).await {
-            self.settler.settle_failure(hand, trouble, attempt).await;
+            self.settler.settle_failure(hand, trouble, attempt.number).await;
         }
     }
 

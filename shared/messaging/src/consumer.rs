@@ -12,7 +12,7 @@ use async_nats::jetstream::consumer::pull::Stream as Pull;
 use events::topology::ConsumerSpec;
 use futures::{FutureExt, StreamExt};
 use sqlx::{PgConnection, PgPool};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::{Delivery, keep_in_hand};
@@ -50,6 +50,9 @@ pub struct Runtime {
     /// Told after each commit, so that the relay need not wait for its next look.
     pub outbox_written: Arc<Notify>,
     pub counters: Counters,
+    /// The same for all consumers of the process, and held while an event under suspicion is tried (see
+    /// `alone.rs`).
+    pub suspicion: Arc<Mutex<()>>,
     pub stop: CancellationToken,
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use events::topology::ConsumerSpec;
+use tokio::sync::MutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use crate::consumer::Runtime;
@@ -37,6 +38,12 @@ impl From<sqlx::Error> for Trouble {
     }
 }
 
+/// A try of an event under suspicion. Until it is dropped, nothing else in this process is under suspicion.
+pub struct Attempt<'a> {
+    pub number: u32,
+    _alone: MutexGuard<'a, ()>,
+}
+
 pub struct Settler {
     pub runtime: Arc<Runtime>,
     pub spec: &'static ConsumerSpec,
@@ -46,20 +53,26 @@ pub struct Settler {
 impl Settler {
     /// Counts an attempt at a message that stands alone. `None` when there must not be one: the message was
     /// buried because its attempts are used up, or handed back because the service is stopping.
-    pub async fn begin_attempt<M: Message>(&self, hand: &Hand<M>) -> Option<u32> {
+    pub async fn begin_attempt<M: Message>(&self, hand: &Hand<M>) -> Option<Attempt<'_>> {
         let id = hand.message.id();
+        let alone = self.runtime.suspicion.lock().await;
         let begin = || async { Ok(bounded(alone::begin(&self.runtime.pool, self.spec.name, id)).await?) };
-        let Ok(attempt) = self.patiently(begin).await else {
+        let Ok(number) = self.patiently(begin).await else {
             hand.delivery.hand_back(Duration::ZERO).await;
             return None;
         };
-        if attempt <= self.runtime.settings.max_attempts {
-            return Some(attempt);
+        if number <= self.runtime.settings.max_attempts {
+            return Some(Attempt { number, _alone: alone });
         }
-        let attempts = attempt - 1;
+        let attempts = number - 1;
         let reason = format!("gave up after {attempts} attempts: the process died or hung while handling it");
         self.bury(&hand.delivery, Some(id), Cause::Deadly, &reason, attempts).await;
         None
+    }
+
+    /// Takes the count of an attempt back. If that fails too, one attempt too many has been counted.
+    pub async fn forgive<M: Message>(&self, hand: &Hand<M>) {
+        let _ = bounded(alone::forgive(&self.runtime.pool, self.spec.name, hand.message.id())).await;
     }
 
     /// After a failed attempt: tried again later, or buried when it is hopeless or the attempts are used up.

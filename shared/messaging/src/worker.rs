@@ -113,25 +113,31 @@ impl<W: Worker> Crew<W> {
     }
 
     async fn try_once(&self, hand: &Hand<W::Task>) {
-        let suspect = hand.delivery.delivered > 1;
-        let mut attempt = 1;
-        if suspect {
-            match self.settler.begin_attempt(hand).await {
-                Some(counted) => attempt = counted,
-                None => return,
-            }
+        let result = match hand.delivery.delivered {
+            0..=1 => self.settler.patiently(|| self.work(hand)).await,
+            _ => self.settler.patiently(|| self.try_alone(hand)).await,
+        };
+        if let Err(trouble) = result {
+            self.settler.settle_failure(hand, trouble, 1).await;
         }
-        match self.settler.patiently(|| self.work(hand)).await {
+    }
+
+    /// While the outside is away, the place of the only suspect is left to others.
+    async fn try_alone(&self, hand: &Hand<W::Task>) -> Result<(), Trouble> {
+        let Some(attempt) = self.settler.begin_attempt(hand).await else { return Ok(()) };
+        match self.work(hand).await {
             Ok(()) => {
-                failpoint::dies_at("task-before-ack");
-                hand.delivery.ack().await;
-                self.settler.runtime.committed(W::SPEC.name, 1, 0);
-                if let (true, Ok(mut db)) = (suspect, self.settler.runtime.pool.acquire().await) {
+                if let Ok(mut db) = self.settler.runtime.pool.acquire().await {
                     let _ = bounded(alone::clear(&mut db, W::SPEC.name, hand.message.id())).await;
                 }
             }
-            Err(trouble) => self.settler.settle_failure(hand, trouble, attempt).await,
+            Err(away @ Trouble::Failed(Failure::Unavailable(_))) => {
+                self.settler.forgive(hand).await;
+                return Err(away);
+            }
+            Err(trouble) => self.settler.settle_failure(hand, trouble, attempt.number).await,
         }
+        Ok(())
     }
 
     async fn work(&self, hand: &Hand<W::Task>) -> Result<(), Trouble> {
@@ -143,6 +149,11 @@ impl<W: Worker> Crew<W> {
             Ok(Ok(result)) => result.map_err(Trouble::Failed),
         };
         self.settler.timed(started, result.is_ok());
+        if result.is_ok() {
+            failpoint::dies_at("task-before-ack");
+            hand.delivery.ack().await;
+            self.settler.runtime.committed(W::SPEC.name, 1, 0);
+        }
         result
     }
 }

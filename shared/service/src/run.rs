@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,7 @@ pub struct Service {
     pub stop: CancellationToken,
     /// Tell it after writing to the outbox.
     pub outbox_written: Arc<Notify>,
+    suspicion: Arc<Mutex<()>>,
     jetstream: Option<jetstream::Context>,
     config: Config,
     instance: String,
@@ -64,6 +65,7 @@ impl Service {
             pool,
             stop,
             outbox_written: Arc::new(Notify::new()),
+            suspicion: Default::default(),
             jetstream,
             config,
             instance,
@@ -187,6 +189,7 @@ impl Service {
             instance: self.instance.clone(),
             outbox_written: Arc::clone(&self.outbox_written),
             counters: Default::default(),
+            suspicion: Arc::clone(&self.suspicion),
             stop: self.stop.clone(),
         }))
     }

@@ -117,6 +117,7 @@ pub fn runtime_with(jetstream: Context, pool: PgPool, instance: &str, settings: 
         instance: instance.to_owned(),
         outbox_written: Arc::new(Notify::new()),
         counters: Default::default(),
+        suspicion: Default::default(),
         stop: CancellationToken::new(),
     })
 }

@@ -35,6 +35,9 @@ class Metric:
     kind: str
     labels: set = field(default_factory=set)
 
+    def __str__(self):
+        return f"a {self.kind} with {'the labels ' + ', '.join(sorted(self.labels)) if self.labels else 'no labels'}"
+
     def series(self, name):
         """The names under which Prometheus stores it, and the labels of each."""
         if self.kind == "histogram":

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use events::topology::{self, ConsumerSpec};
 use lettre::message::Mailbox;
+use messaging::span::{KeyValue, Span, SpanKind};
 use messaging::{Failure, Message, Received, Rejectable, Worker, failpoint};
 use sqlx::PgPool;
 
@@ -41,20 +42,29 @@ impl Worker for Sender {
         if !store::begin(&self.pool, &letter.message_id).await? {
             return Ok(());
         }
+        let mut span = Span::start("SMTP send", SpanKind::Client, task.trace(), || {
+            [
+                KeyValue::new("order.id", task.mail.order_id.to_string()),
+                KeyValue::new("mail.kind", task.mail.says.kind()),
+            ]
+        });
         let line = match self.smtp.knock().await {
             Ok(line) => line,
             Err(away) => {
+                span.fail(away.to_string());
                 store::take_back(&self.pool, &letter.message_id).await?;
                 return Err(away);
             }
         };
         failpoint::dies_at("mail-before-send");
         if let Err(Undelivered { failure, perhaps_sent }) = line.send(&letter.message).await {
+            span.fail(failure.to_string());
             if !perhaps_sent {
                 store::take_back(&self.pool, &letter.message_id).await?;
             }
             return Err(failure);
         }
+        drop(span);
         failpoint::dies_at("mail-after-send");
         store::record(&self.pool, &task.mail, &letter).await?;
         metrics::counter!("mails_sent_total", "kind" => task.mail.says.kind()).increment(1);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use events::{Cents, check_text};
+use messaging::span::{KeyValue, Span, SpanKind};
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
@@ -126,19 +127,38 @@ impl Processor {
         what: &str,
         payment: &Payment,
     ) -> Result<(StatusCode, Vec<u8>), Outcome> {
+        let mut span = Span::start(format!("POST {what}"), SpanKind::Client, &payment.trace, || {
+            [
+                KeyValue::new("http.request.method", "POST"),
+                KeyValue::new("server.address", self.charges.host_str().unwrap_or_default().to_owned()),
+                KeyValue::new("server.port", i64::from(self.charges.port_or_known_default().unwrap_or(80))),
+                KeyValue::new("order.id", payment.order_id.to_string()),
+            ]
+        });
         let mut request = request
             .header("Idempotency-Key", format!("\"{what}:{}\"", payment.order_id))
-            .header("traceparent", &payment.trace.traceparent);
-        if let Some(tracestate) = &payment.trace.tracestate {
+            .header("traceparent", &span.context().traceparent);
+        if let Some(tracestate) = &span.context().tracestate {
             request = request.header("tracestate", tracestate);
         }
-        let end = |error: reqwest::Error| {
-            if error.is_connect() { Outcome::NotReached } else { Outcome::Unknown }
-        };
-        let response = request.send().await.map_err(end)?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(|_| Outcome::Unknown)?;
-        Ok((status, body.into()))
+        let answer: Result<(StatusCode, Vec<u8>), reqwest::Error> = async {
+            let response = request.send().await?;
+            Ok((response.status(), response.bytes().await?.into()))
+        }
+        .await;
+        match answer {
+            Ok((status, body)) => {
+                span.set("http.response.status_code", i64::from(status.as_u16()));
+                if status.is_client_error() || status.is_server_error() {
+                    span.fail(status.to_string());
+                }
+                Ok((status, body))
+            }
+            Err(error) => {
+                span.fail(error.to_string());
+                Err(if error.is_connect() { Outcome::NotReached } else { Outcome::Unknown })
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::consumer::{Consumer, Reader};
 use crate::settle::{Hand, Trouble, panic_text};
-use crate::{Failure, Message, Received, alone, bounded, failpoint, inbox, partitions};
+use crate::{Failure, Message, Received, alone, bounded, failpoint, inbox, partitions, span};
 
 impl<C: Consumer> Reader<C> {
     /// Settles every message of the batch, one way or another.
@@ -106,11 +106,12 @@ impl<C: Consumer> Reader<C> {
         }
         let mut unclaimed =
             inbox::claim(&mut tx, name, part.iter().map(|hand| hand.message.id()).collect()).await?;
-        let new: Vec<_> = part
+        let mut new: Vec<_> = part
             .iter()
             .filter(|hand| unclaimed.remove(hand.message.id()))
             .map(|hand| hand.message.clone())
             .collect();
+        let spans = span::Batch::start(name, &mut new);
         if !new.is_empty() {
             self.handle(&mut tx, &new).await?;
         }
@@ -119,6 +120,7 @@ impl<C: Consumer> Reader<C> {
         }
         failpoint::dies_at("consumer-before-commit");
         tx.commit().await?;
+        spans.committed();
         failpoint::dies_at("consumer-after-commit");
         runtime.committed(name, new.len(), part.len() - new.len());
         Ok(())

@@ -2,6 +2,7 @@
 //! the world's.
 
 use std::error::Error;
+use std::fmt;
 
 type BoxError = Box<dyn Error + Send + Sync + 'static>;
 
@@ -14,6 +15,15 @@ pub enum Failure {
     Reject(String),
     /// Something outside is away, and the event is not to blame: wait for it, and count no attempt.
     Unavailable(BoxError),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Retry(error) | Failure::Unavailable(error) => error.fmt(f),
+            Failure::Reject(reason) => f.write_str(reason),
+        }
+    }
 }
 
 impl<E: Into<BoxError>> From<E> for Failure {

@@ -28,6 +28,7 @@ pub mod replay;
 pub mod retention;
 pub mod settings;
 mod settle;
+pub mod span;
 pub mod streams;
 mod succession;
 mod trace;

@@ -53,36 +53,38 @@ fn check_spec_version(headers: Option<&HeaderMap>) -> Result<(), String> {
     }
 }
 
-/// A message and where it came from. Cloning it copies a pointer.
+/// A message and where it came from. Cloning it copies pointers.
 #[derive(Debug)]
-pub struct Received<M>(Arc<Inner<M>>);
-
-#[derive(Debug)]
-struct Inner<M> {
-    message: M,
-    trace: TraceContext,
+pub struct Received<M> {
+    message: Arc<M>,
+    trace: Arc<TraceContext>,
 }
 
 impl<M> Received<M> {
     pub fn new(message: M, trace: TraceContext) -> Received<M> {
-        Received(Arc::new(Inner { message, trace }))
+        Received { message: Arc::new(message), trace: Arc::new(trace) }
+    }
+
+    /// The same message, at a later place of its trace.
+    pub(crate) fn under(&self, trace: &TraceContext) -> Received<M> {
+        Received { message: Arc::clone(&self.message), trace: Arc::new(trace.clone()) }
     }
 
     /// Pass it on to everything this message causes.
     pub fn trace(&self) -> &TraceContext {
-        &self.0.trace
+        &self.trace
     }
 }
 
 impl<M> Clone for Received<M> {
     fn clone(&self) -> Received<M> {
-        Received(Arc::clone(&self.0))
+        Received { message: Arc::clone(&self.message), trace: Arc::clone(&self.trace) }
     }
 }
 
 impl<M> Deref for Received<M> {
     type Target = M;
     fn deref(&self) -> &M {
-        &self.0.message
+        &self.message
     }
 }

@@ -2,6 +2,7 @@
 //! [consumers](crate::consumer) and [workers](crate::worker).
 
 use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -13,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::consumer::Runtime;
 use crate::delivery::Delivery;
 use crate::figures::Cause;
-use crate::{Failure, Message, Received, alone, bounded, dead_letter, failpoint};
+use crate::span::{KeyValue, Span, SpanKind};
+use crate::{Failure, Message, Received, TraceContext, alone, bounded, dead_letter, failpoint};
 
 /// A valid message in hand, not yet settled.
 pub struct Hand<M> {
@@ -30,6 +32,17 @@ pub enum Trouble {
     LeaseLost,
     /// The service is stopping while something it needs is away.
     Stopping,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Failed(failure) => failure.fmt(f),
+            Trouble::Stuck(what) => f.write_str(what),
+            Trouble::LeaseLost => f.write_str("another instance reads this partition now"),
+            Trouble::Stopping => f.write_str("the service is stopping"),
+        }
+    }
 }
 
 impl From<sqlx::Error> for Trouble {
@@ -118,6 +131,16 @@ impl Settler {
     ) {
         let Settler { runtime, spec, .. } = self;
         let burial = dead_letter::Burial { spec, delivery, event_id, reason, attempts };
+        let mut span =
+            Span::start("bury", SpanKind::Internal, &TraceContext::from_headers(delivery.headers()), || {
+                [
+                    KeyValue::new("messaging.system", "nats"),
+                    KeyValue::new("messaging.consumer.group.name", spec.name),
+                    KeyValue::new("messaging.destination.name", delivery.subject().to_owned()),
+                    KeyValue::new("dead_letter.attempts", i64::from(attempts)),
+                ]
+            });
+        span.fail(reason.to_owned());
         failpoint::dies_at("bury-before-store");
         let store = || async { Ok(bounded(dead_letter::bury(&runtime.pool, &burial)).await?) };
         if let Err(trouble) = self.patiently(store).await {

@@ -1,7 +1,10 @@
 //! Carries W3C trace context (<https://www.w3.org/TR/trace-context/>) from the request that caused an event
 //! through the outbox row and the message headers to everything that follows from it.
 
+use std::str::FromStr;
+
 use async_nats::HeaderMap;
+use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 use uuid::Uuid;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,27 @@ impl TraceContext {
         TraceContext { traceparent: format!("00-{trace}-{}-01", &span[..16]), tracestate: None }
     }
 
+    /// As OpenTelemetry has it. What is malformed, which only our own database could contain, becomes invalid.
+    pub(crate) fn remote(&self) -> SpanContext {
+        let part = |range| self.traceparent.get(range).unwrap_or_default();
+        SpanContext::new(
+            TraceId::from_hex(part(3..35)).unwrap_or(TraceId::INVALID),
+            SpanId::from_hex(part(36..52)).unwrap_or(SpanId::INVALID),
+            TraceFlags::new(u8::from_str_radix(part(53..55), 16).unwrap_or_default()),
+            true,
+            self.tracestate.as_deref().and_then(|state| TraceState::from_str(state).ok()).unwrap_or_default(),
+        )
+    }
+
+    pub(crate) fn of(span: &SpanContext) -> TraceContext {
+        let (trace, id, flags) = (span.trace_id(), span.span_id(), span.trace_flags().to_u8());
+        let state = span.trace_state().header();
+        TraceContext {
+            traceparent: format!("00-{trace:032x}-{id:016x}-{flags:02x}"),
+            tracestate: (!state.is_empty()).then_some(state),
+        }
+    }
+
     /// The 32 hex digits to look for in the trace page.
     pub fn trace_id(&self) -> &str {
         &self.traceparent[3..35]
@@ -52,6 +76,14 @@ fn is_valid(traceparent: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn opentelemetry_has_the_same_and_gives_it_back() {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let context = TraceContext::from_parts(Some(parent), Some("vendor=1"));
+        assert!(context.remote().is_valid() && context.remote().is_sampled());
+        assert_eq!(TraceContext::of(&context.remote()), context);
+    }
 
     #[test]
     fn a_valid_parent_is_kept_and_a_broken_one_replaced() {

@@ -16,6 +16,7 @@ use crate::consumer::Runtime;
 use crate::delivery::{Delivery, keep_in_hand};
 use crate::figures::{self, Cause};
 use crate::settle::{Hand, Settler, Trouble, panic_text};
+use crate::span::Span;
 use crate::streams::{self, SetupError};
 use crate::{Failure, Message, Received, alone, bounded, failpoint, instances};
 
@@ -142,14 +143,18 @@ impl<W: Worker> Crew<W> {
 
     async fn work(&self, hand: &Hand<W::Task>) -> Result<(), Trouble> {
         let started = Instant::now();
-        let work = AssertUnwindSafe(self.worker.work(&hand.message)).catch_unwind();
+        let mut span = Span::process(W::SPEC.name, &hand.message);
+        let task = hand.message.under(span.context());
+        let work = AssertUnwindSafe(self.worker.work(&task)).catch_unwind();
         let result = match tokio::time::timeout(W::TIMEOUT, work).await {
             Err(_) => Err(Trouble::Stuck(format!("the task did not end within {:?}", W::TIMEOUT))),
             Ok(Err(panic)) => Err(Trouble::Stuck(format!("panicked: {}", panic_text(&*panic)))),
             Ok(Ok(result)) => result.map_err(Trouble::Failed),
         };
         self.settler.timed(started, result.is_ok());
-        if result.is_ok() {
+        if let Err(trouble) = &result {
+            span.fail(trouble.to_string());
+        } else {
             failpoint::dies_at("task-before-ack");
             hand.delivery.ack().await;
             self.settler.runtime.committed(W::SPEC.name, 1, 0);

@@ -35,6 +35,15 @@ pub struct Config {
     #[arg(long, env, value_enum, default_value = "human")]
     pub log_format: LogFormat,
 
+    /// Where to send traces, by OTLP over gRPC: http://host:4317. Without it there are none. How many of them:
+    /// OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG.
+    #[arg(long = "traces-endpoint", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub traces_endpoint: Option<String>,
+
+    /// Whether what a consumer does continues the trace of the message, or starts one that is linked with it.
+    #[arg(long, env, value_enum, default_value = "parent")]
+    pub trace_consumers: TraceConsumers,
+
     /// Time for a graceful stop before the process ends anyway.
     #[arg(long, env, default_value_t = 10)]
     pub shutdown_seconds: u64,
@@ -81,6 +90,14 @@ pub enum LogFormat {
     Human,
     /// One JSON object per line, for a log collector.
     Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TraceConsumers {
+    /// An order is one trace.
+    Parent,
+    /// An order is a chain of traces, each as long as one service's part.
+    Link,
 }
 
 impl Config {

@@ -26,6 +26,14 @@ pub fn describe() {
     describe_gauge!("db_pool_connections", "Open connections to the database: used or idle");
     describe_gauge!("db_pool_max_connections", "Connections to the database that there may be");
     describe_gauge!("broker_connected", "1 while the connection to the broker stands");
+    describe_counter!(
+        "trace_spans_ended_total",
+        "Spans of traces that were ready to be sent to the collector"
+    );
+    describe_counter!(
+        "trace_spans_exported_total",
+        "Spans sent, or lost because the collector did not take them; what is missing found the queue full"
+    );
     describe_gauge!("build_info", "Always 1; the label names the version");
     describe_gauge!("process_start_time_seconds", "When the process started, in seconds since 1970");
     // A gauge by its type alone: counters of this library have no fractions.

@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use messaging::span::{KeyValue, Span, SpanKind};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -17,10 +18,13 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::connect::trace_of;
 use crate::figures::Saturation;
 use crate::health::Health;
 use crate::{Problem, body};
 
+/// Asked every few seconds by machines; their traces would hide all others.
+const QUIET: [&str; 3] = ["/health/live", "/health/ready", "/metrics"];
 const MAX_REQUEST_TIME: Duration = Duration::from_secs(15);
 
 pub fn router(routes: Router, health: Health, metrics: PrometheusHandle) -> Router {
@@ -45,6 +49,7 @@ pub fn router(routes: Router, health: Health, metrics: PrometheusHandle) -> Rout
             )
         })
         .layer(middleware::from_fn(measure))
+        .layer(middleware::from_fn(trace))
         .layer(middleware::from_fn(body::bound))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, MAX_REQUEST_TIME))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
@@ -86,6 +91,40 @@ async fn measure(request: Request, next: Next) -> Response {
         .increment(1);
     metrics::histogram!("http_request_duration_seconds", "method" => method, "route" => route, "status" => status)
         .record(started.elapsed().as_secs_f64());
+    response
+}
+
+/// Gives the request a span of its own and puts that in the place of the caller's `traceparent`, so that whatever
+/// the route does goes under it.
+async fn trace(mut request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let Some(route) = route.filter(|route| !QUIET.contains(&route.as_str())) else {
+        return next.run(request).await;
+    };
+    let method = known(request.method());
+    let mut span =
+        Span::start(format!("{method} {route}"), SpanKind::Server, &trace_of(request.headers()), || {
+            [
+                KeyValue::new("http.request.method", method),
+                KeyValue::new("url.path", request.uri().path().to_owned()),
+                KeyValue::new("url.scheme", "http"),
+                KeyValue::new("http.route", route),
+            ]
+        });
+    let context = span.context();
+    for (name, value) in
+        [("traceparent", Some(&context.traceparent)), ("tracestate", context.tracestate.as_ref())]
+    {
+        match value.and_then(|value| HeaderValue::from_str(value).ok()) {
+            Some(value) => request.headers_mut().insert(name, value),
+            None => request.headers_mut().remove(name),
+        };
+    }
+    let response = next.run(request).await;
+    span.set("http.response.status_code", i64::from(response.status().as_u16()));
+    if response.status().is_server_error() {
+        span.fail(response.status().to_string());
+    }
     response
 }
 

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::health::Health;
+use crate::spans::Spans;
 use crate::{connect, figures, http, telemetry};
 
 pub struct Service {
@@ -36,6 +37,7 @@ pub struct Service {
     instance: String,
     listener: TcpListener,
     metrics: PrometheusHandle,
+    spans: Spans,
     broker_optional: bool,
     tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
 }
@@ -50,6 +52,7 @@ impl Service {
         #[cfg(feature = "failpoints")]
         messaging::failpoint::from_env();
         let instance = config.instance.clone().unwrap_or_else(|| instance_of(name));
+        let spans = Spans::start(name, &instance, &config)?;
         let listener = http::bind(config.http_addr).await?;
         let stop = CancellationToken::new();
         tokio::spawn(signal(stop.clone()));
@@ -71,6 +74,7 @@ impl Service {
             instance,
             listener,
             metrics,
+            spans,
             broker_optional: false,
             tasks: JoinSet::new(),
         };
@@ -160,6 +164,7 @@ impl Service {
             // Acknowledgements may still be in the client's buffer.
             let _ = tokio::time::timeout(Duration::from_secs(1), jetstream.client().flush()).await;
         }
+        self.spans.finish().await;
         tracing::info!(service = self.name, "stopped");
         result
     }

@@ -14,7 +14,7 @@ use crate::Problem;
 #[derive(Args, Clone, Debug)]
 pub struct StaffToken {
     /// Whoever sends it as a bearer token acts as staff.
-    #[arg(long, env, hide_env_values = true)]
+    #[arg(long, env, hide_env_values = true, value_parser = not_empty)]
     pub staff_token: SecretString,
 }
 
@@ -34,6 +34,11 @@ impl StaffToken {
             "this needs staff rights: send the staff token as 'Authorization: Bearer <token>'",
         ))
     }
+}
+
+/// An empty one would be sent by everybody who sends none.
+fn not_empty(token: &str) -> Result<SecretString, &'static str> {
+    if token.is_empty() { Err("it is empty, so everybody would be staff") } else { Ok(token.into()) }
 }
 
 /// Middleware for routes that only staff may use: `from_fn_with_state(token, staff::require)`.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use messaging::span::{self, KeyValue, SpanKind};
 use messaging::{Failure, failpoint};
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
@@ -106,17 +107,18 @@ impl Crew {
         while let Some(mut part) = parts.pop().filter(|part| !part.is_empty()) {
             let orders: Vec<&Placement> = part.iter().map(|waiting| &waiting.placement).collect();
             failpoint::dies_at("order-before-commit");
+            let since = SystemTime::now();
             let storing = timeout(STATEMENT_LIMIT, store::accept(db, &orders, self.settle_within)).await;
             let error = match storing {
                 Ok(Ok(stored)) => {
-                    self.committed(part, |id| stored.contains(id));
+                    self.committed(part, since, |id| stored.contains(id));
                     continue;
                 }
                 Ok(Err(error)) => error,
                 Err(_) => return Err(self.lost(part, parts, false)),
             };
             if store::is_order_stored(&error) && part.len() == 1 {
-                self.committed(part, |_| true);
+                self.committed(part, since, |_| true);
                 continue;
             }
             let text = error.to_string();
@@ -159,27 +161,38 @@ impl Crew {
     }
 
     async fn settle_over(&self, db: &mut PgConnection, unsettled: Vec<Waiting>) -> Result<(), Lost> {
+        let since = SystemTime::now();
         let ids: Vec<&str> = unsettled.iter().map(|waiting| waiting.placement.order_id.as_str()).collect();
         let Ok(Ok(stored)) = timeout(STATEMENT_LIMIT, store::stored_among(db, &ids)).await else {
             return Err(Lost { unsettled, broke: true });
         };
         let (stored, rest): (Vec<_>, Vec<_>) =
             unsettled.into_iter().partition(|waiting| stored.contains(waiting.placement.order_id.as_str()));
-        self.committed(stored, |_| true);
+        self.committed(stored, since, |_| true);
         self.store(db, rest).await
     }
 
-    fn committed(&self, part: Vec<Waiting>, is_stored: impl Fn(&str) -> bool) {
+    fn committed(&self, part: Vec<Waiting>, since: SystemTime, is_stored: impl Fn(&str) -> bool) {
         failpoint::dies_at("order-after-commit");
         self.outbox_written.notify_one();
         metrics::histogram!("orders_per_commit").record(part.len() as f64);
-        let mut stored = 0;
+        let (mut stored, orders) = (0, part.len() as i64);
         for waiting in part {
             let answer = match is_stored(waiting.placement.order_id.as_str()) {
                 true => Answer::Stored,
                 false => Answer::KeyTaken,
             };
             stored += u64::from(answer == Answer::Stored);
+            let Placement { order_id, created, .. } = &waiting.placement;
+            span::record("commit order", SpanKind::Client, &created.trace, since, || {
+                [
+                    KeyValue::new("db.system.name", "postgresql"),
+                    KeyValue::new("db.operation.name", "INSERT"),
+                    KeyValue::new("db.collection.name", "orders"),
+                    KeyValue::new("db.operation.batch.size", orders),
+                    KeyValue::new("order.id", order_id.to_string()),
+                ]
+            });
             waiting.answer(answer);
         }
         metrics::counter!("orders_accepted_total").increment(stored);

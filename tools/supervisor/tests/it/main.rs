@@ -1,10 +1,11 @@
 //! Real shops with a real broker, database server and mailbox. Where the supervisor is tested the services
 //! are stand-ins, so that what a service does cannot hide what the supervisor does; `whole_shop`,
-//! `trouble` and `leader` are the shop as people meet it, end to end.
+//! `traces`, `trouble` and `leader` are the shop as people meet it, end to end.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod closing;
 mod cluster;
+mod collector;
 mod counter;
 mod holding;
 mod leader;
@@ -13,5 +14,6 @@ mod restarting;
 mod shop;
 mod stand_in;
 mod telling;
+mod traces;
 mod trouble;
 mod whole_shop;

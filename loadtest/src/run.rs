@@ -201,6 +201,12 @@ impl Run {
         self.lags.rest(REST).await
     }
 
+    /// Waits until everybody has done everything but those that `measures` tell of.
+    pub async fn others_rest(&self, measures: &[&str]) -> Result<()> {
+        self.progress.say("the others work off what is left");
+        self.lags.quiet(measures, REST).await
+    }
+
     /// Waits until the relay has published everything.
     pub async fn published(&self) -> Result<()> {
         self.progress.say("the relay publishes what is left");

@@ -30,6 +30,10 @@ pub async fn run(run: &mut Run, arguments: &Arguments) -> Result<()> {
         run.shop.delay_charges(delay).await?;
     }
     backlog::fill(run, &[part], arguments.backlog).await?;
+    if part != "nats" {
+        // So that the drain is that of the part, and not of a machine busy with the others' work.
+        run.others_rest(&measures).await?;
+    }
     let drain = backlog::drain(run, &[(part, 1)], &measures).await?;
     run.find(&format!("drain of {part}"), drain.rate(), "events/s");
     run.find("backlog measured", drain.events as f64, "events");

@@ -25,6 +25,7 @@ impl Consumer for Everything {
             return Ok(());
         }
         let mut facts = store::lock_facts(tx, &Vec::from_iter(orders)).await?;
+        let locked: Vec<String> = facts.keys().cloned().collect();
 
         let mut change = Tally::default();
         facts.values().for_each(|fact| change -= fact);
@@ -33,7 +34,9 @@ impl Consumer for Everything {
         }
         facts.values().for_each(|fact| change += fact);
 
-        store::save_facts(tx, &facts).await?;
+        if !store::save_facts(tx, &facts, &locked).await? {
+            return Err(Failure::overtaken());
+        }
         store::move_items(tx, &change.items).await?;
         // All instances contend for this one row, so it is locked last and for the shortest time.
         store::move_totals(tx, &change.totals).await?;

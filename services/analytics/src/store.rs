@@ -41,16 +41,11 @@ impl FactRow {
     }
 }
 
-/// Locks the facts of these orders, given in sorted order. An order never heard of gets an empty fact first:
-/// there must be something to lock, or two instances could both count it as new.
+/// The facts of those of these orders that were heard of, locked in the order of their ids.
 pub async fn lock_facts(
     tx: &mut PgConnection,
     orders: &[&str],
 ) -> Result<BTreeMap<String, Fact>, sqlx::Error> {
-    sqlx::query("insert into order_facts (order_id) select unnest($1::text[]) on conflict do nothing")
-        .bind(orders)
-        .execute(&mut *tx)
-        .await?;
     let rows: Vec<FactRow> = sqlx::query_as(
         "select order_id, total_cents, items, created_at, confirmed, cancelled, captured_cents,
                 refunded_cents, ready_at
@@ -62,19 +57,25 @@ pub async fn lock_facts(
     Ok(rows.into_iter().map(FactRow::into_fact).collect())
 }
 
-/// Writes rows that [`lock_facts`] has locked.
-pub async fn save_facts(tx: &mut PgConnection, facts: &BTreeMap<String, Fact>) -> Result<(), sqlx::Error> {
+/// Writes facts, sorted by order: over those `locked` by [`lock_facts`], the others as new. `false` when another
+/// instance has written one of these meanwhile; that one is left as it is.
+pub async fn save_facts(
+    tx: &mut PgConnection,
+    facts: &BTreeMap<String, Fact>,
+    locked: &[String],
+) -> Result<bool, sqlx::Error> {
     let created = || facts.values().map(|fact| fact.created.as_ref());
-    sqlx::query(
-        "update order_facts set
-             total_cents = new.total_cents, items = new.items, created_at = new.created_at,
-             confirmed = new.confirmed, cancelled = new.cancelled, captured_cents = new.captured_cents,
-             refunded_cents = new.refunded_cents, ready_at = new.ready_at
-         from unnest($1::text[], $2::bigint[], $3::jsonb[], $4::timestamptz[], $5::boolean[], $6::boolean[],
-                     $7::bigint[], $8::bigint[], $9::timestamptz[])
-              as new (order_id, total_cents, items, created_at, confirmed, cancelled, captured_cents,
-                      refunded_cents, ready_at)
-         where order_facts.order_id = new.order_id",
+    let saved = sqlx::query(
+        "insert into order_facts (order_id, total_cents, items, created_at, confirmed, cancelled,
+                                  captured_cents, refunded_cents, ready_at)
+         select * from unnest($1::text[], $2::bigint[], $3::jsonb[], $4::timestamptz[], $5::boolean[],
+                              $6::boolean[], $7::bigint[], $8::bigint[], $9::timestamptz[])
+         on conflict (order_id) do update set
+             total_cents = excluded.total_cents, items = excluded.items, created_at = excluded.created_at,
+             confirmed = excluded.confirmed, cancelled = excluded.cancelled,
+             captured_cents = excluded.captured_cents, refunded_cents = excluded.refunded_cents,
+             ready_at = excluded.ready_at
+             where order_facts.order_id = any($10)",
     )
     .bind(facts.keys().map(String::as_str).collect::<Vec<_>>())
     .bind(created().map(|order| order.map(|order| order.total.0)).collect::<Vec<_>>())
@@ -85,9 +86,10 @@ pub async fn save_facts(tx: &mut PgConnection, facts: &BTreeMap<String, Fact>) -
     .bind(facts.values().map(|fact| fact.captured.0).collect::<Vec<_>>())
     .bind(facts.values().map(|fact| fact.refunded.0).collect::<Vec<_>>())
     .bind(facts.values().map(|fact| fact.ready_at).collect::<Vec<_>>())
+    .bind(locked)
     .execute(tx)
     .await?;
-    Ok(())
+    Ok(saved.rows_affected() == facts.len() as u64)
 }
 
 pub async fn move_items(tx: &mut PgConnection, change: &BTreeMap<String, Sold>) -> Result<(), sqlx::Error> {

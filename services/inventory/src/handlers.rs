@@ -1,7 +1,7 @@
 //! Orders as the inventory hears of them. A batch is one set of locked rows, decided in memory in stream
 //! order, and written with one statement per table.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use events::topology::{ConsumerSpec, INVENTORY};
 use events::{Data, Event};
@@ -19,26 +19,27 @@ impl Consumer for Orders {
 
     async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
         let orders: BTreeSet<&str> = batch.iter().map(|event| event.order_id().as_str()).collect();
-        let mut reservations = store::lock_reservations(tx, &Vec::from_iter(orders)).await?;
-        let mentioned = mentioned(batch, reservations.values());
-        // The stock is what all instances contend for, so it is locked last.
-        let mut shelf = store::lock_stock(tx, &mentioned).await?;
+        let known = store::lock_reservations(tx, &Vec::from_iter(orders)).await?;
+        // The stock is what all instances contend for, so it is locked after that.
+        let mut shelf = store::lock_stock(tx, &mentioned(batch, known.values())).await?;
 
-        let mut changed = BTreeSet::new();
+        let mut decided: BTreeMap<&str, Reservation> = BTreeMap::new();
         let mut outgoing = Vec::new();
         for event in batch {
             let order = event.order_id().as_str();
-            let Some(decision) = domain::apply(reservations.get(order), &event.data, &mut shelf) else {
+            let current = decided.get(order).or_else(|| known.get(order));
+            let Some(decision) = domain::apply(current, &event.data, &mut shelf) else {
                 continue;
             };
-            reservations.insert(order.to_owned(), decision.reservation);
-            changed.insert(order);
+            decided.insert(order, decision.reservation);
             if let Some(data) = decision.say {
                 outgoing.push(Outgoing::event(&Event::new(data, None), event.trace()));
             }
         }
-        let rows: Vec<_> = changed.into_iter().map(|order| (order, &reservations[order])).collect();
-        store::save_reservations(tx, &rows).await?;
+        let locked: Vec<&str> = known.keys().map(String::as_str).collect();
+        if !store::save_reservations(tx, &decided, &locked).await? {
+            return Err(Failure::overtaken());
+        }
         messaging::append(tx, &outgoing).await?;
         store::save_stock(tx, &shelf).await?;
         Ok(())

@@ -18,19 +18,11 @@ pub struct Mentioned {
     pub names: BTreeSet<String>,
 }
 
-/// Locks the rows of these orders, given in sorted order, and returns those that existed. For the others a
-/// row is put in place first: there must be something to lock, or two instances could both decide about an
-/// order that neither has seen.
+/// The reservations of those of these orders that have one, locked in the order of their ids.
 pub async fn lock_reservations(
     tx: &mut PgConnection,
     orders: &[&str],
 ) -> Result<BTreeMap<String, Reservation>, sqlx::Error> {
-    sqlx::query(
-        "insert into reservations (order_id, state) select unnest($1::text[]), 'new' on conflict do nothing",
-    )
-    .bind(orders)
-    .execute(&mut *tx)
-    .await?;
     let rows: Vec<(String, String, Json<Vec<Line>>)> = sqlx::query_as(
         "select order_id, state, lines from reservations where order_id = any($1) order by order_id for update",
     )
@@ -57,25 +49,26 @@ pub async fn lock_stock(tx: &mut PgConnection, mentioned: &Mentioned) -> Result<
     Ok(rows.into_iter().map(|(sku, name, available)| Article { sku, name, available }).collect())
 }
 
-/// Writes rows that [`lock_reservations`] has locked.
+/// Writes reservations, sorted by order: `locked` ones over what [`lock_reservations`] found, all others as new. `false`
+/// when one of these was written by another instance meanwhile; it is left as that one made it.
 pub async fn save_reservations(
     tx: &mut PgConnection,
-    rows: &[(&str, &Reservation)],
-) -> Result<(), sqlx::Error> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "update reservations set state = new.state, lines = new.lines
-         from unnest($1::text[], $2::text[], $3::jsonb[]) as new (order_id, state, lines)
-         where reservations.order_id = new.order_id",
+    rows: &BTreeMap<&str, Reservation>,
+    locked: &[&str],
+) -> Result<bool, sqlx::Error> {
+    let saved = sqlx::query(
+        "insert into reservations (order_id, state, lines)
+         select * from unnest($1::text[], $2::text[], $3::jsonb[])
+         on conflict (order_id) do update set state = excluded.state, lines = excluded.lines
+             where reservations.order_id = any($4)",
     )
-    .bind(rows.iter().map(|(order, _)| *order).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, row)| row.state.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, row)| Json(&row.lines)).collect::<Vec<_>>())
+    .bind(rows.keys().copied().collect::<Vec<_>>())
+    .bind(rows.values().map(|row| row.state.as_str()).collect::<Vec<_>>())
+    .bind(rows.values().map(|row| Json(&row.lines)).collect::<Vec<_>>())
+    .bind(locked)
     .execute(tx)
     .await?;
-    Ok(())
+    Ok(saved.rows_affected() == rows.len() as u64)
 }
 
 /// Writes what changed on a shelf that [`lock_stock`] has locked.

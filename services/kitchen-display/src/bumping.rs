@@ -1,5 +1,6 @@
 //! A barista starts or finishes a ticket: the new state and the event about it in one transaction.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use events::{Data, Event, OrderId, TicketReady, TicketStarted};
@@ -49,7 +50,8 @@ impl Counter {
         }
         let trace = ticket.order.as_ref().map_or(request, |order| order.trace.clone());
         let event = Event::new(said(bump, order_id.clone()), None);
-        store::save(&mut tx, [(order_id.as_str(), &ticket)]).await?;
+        let locked = [order_id.to_string()];
+        store::save(&mut tx, &BTreeMap::from([(locked[0].clone(), ticket.clone())]), &locked).await?;
         messaging::append(&mut tx, &[Outgoing::event(&event, &trace)]).await?;
         tx.commit().await?;
         self.outbox_written.notify_one();

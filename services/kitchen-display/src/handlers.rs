@@ -19,12 +19,15 @@ impl Consumer for Orders {
 
     async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
         let order_ids: BTreeSet<&str> = batch.iter().map(|event| Message::order_id(&**event)).collect();
-        let mut tickets = store::lock(&mut *tx, order_ids).await?;
+        let mut tickets = store::lock(tx, &Vec::from_iter(order_ids)).await?;
+        let locked: Vec<String> = tickets.keys().cloned().collect();
         for event in batch {
             let ticket = tickets.entry(Message::order_id(&**event).to_owned()).or_default();
             ticket.hear(event, event.trace());
         }
-        store::save(tx, tickets.iter().map(|(id, ticket)| (id.as_str(), ticket))).await?;
+        if !store::save(tx, &tickets, &locked).await? {
+            return Err(Failure::overtaken());
+        }
         Ok(())
     }
 }

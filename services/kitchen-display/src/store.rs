@@ -1,6 +1,6 @@
 //! All SQL of the kitchen display. Events are stored many orders at a time; a bump locks its one row.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use events::Item;
 use messaging::TraceContext;
@@ -12,19 +12,13 @@ use sqlx::{PgConnection, PgPool, Row};
 use crate::board::Snapshot;
 use crate::domain::{Order, Ticket};
 
-/// Loads and locks the tickets of these orders, with a new row for each that has none, so that two
-/// transactions about the same order always meet. Sorted ids lock in the same order: no deadlock.
+/// The tickets of those of these orders that have one, locked in the order of their ids.
 pub async fn lock(
     db: &mut PgConnection,
-    order_ids: BTreeSet<&str>,
+    order_ids: &[&str],
 ) -> Result<BTreeMap<String, Ticket>, sqlx::Error> {
-    let ids: Vec<&str> = order_ids.into_iter().collect();
-    sqlx::query("insert into tickets (order_id) select unnest($1::text[]) on conflict do nothing")
-        .bind(&ids)
-        .execute(&mut *db)
-        .await?;
     let rows = sqlx::query("select * from tickets where order_id = any($1) order by order_id for update")
-        .bind(&ids)
+        .bind(order_ids)
         .fetch_all(db)
         .await?;
     rows.iter().map(|row| Ok((row.try_get("order_id")?, read(row)?))).collect()
@@ -44,38 +38,41 @@ pub async fn find(pool: &PgPool, order_id: &str) -> Result<Option<Ticket>, sqlx:
     row.map(|row| read(&row)).transpose()
 }
 
-/// Writes tickets whose rows are locked, in one statement however many there are.
-pub async fn save<'a>(
+/// Writes tickets, sorted by order: over those `locked` by [`lock`], the others as new. `false` when somebody else has
+/// written one of these meanwhile; that one is left as it is.
+pub async fn save(
     db: &mut PgConnection,
-    tickets: impl IntoIterator<Item = (&'a str, &'a Ticket)>,
-) -> Result<(), sqlx::Error> {
-    let (ids, tickets): (Vec<&str>, Vec<&Ticket>) = tickets.into_iter().unzip();
-    let orders = || tickets.iter().map(|ticket| ticket.order.as_ref());
-    sqlx::query(
-        "update tickets t
-         set state = s.state, confirmed = s.confirmed, cancelled = s.cancelled, customer_id = s.customer_id,
-             items = s.items, placed_at = s.placed_at, traceparent = s.traceparent,
-             tracestate = s.tracestate, started_at = s.started_at, ready_at = s.ready_at
-         from unnest($1::text[], $2::text[], $3::boolean[], $4::boolean[], $5::text[], $6::jsonb[],
-                     $7::timestamptz[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[])
-              as s (order_id, state, confirmed, cancelled, customer_id, items, placed_at, traceparent,
-                    tracestate, started_at, ready_at)
-         where t.order_id = s.order_id",
+    tickets: &BTreeMap<String, Ticket>,
+    locked: &[String],
+) -> Result<bool, sqlx::Error> {
+    let orders = || tickets.values().map(|ticket| ticket.order.as_ref());
+    let saved = sqlx::query(
+        "insert into tickets as ticket (order_id, state, confirmed, cancelled, customer_id, items, placed_at,
+                                        traceparent, tracestate, started_at, ready_at)
+         select * from unnest($1::text[], $2::text[], $3::boolean[], $4::boolean[], $5::text[], $6::jsonb[],
+                              $7::timestamptz[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[])
+         on conflict (order_id) do update
+             set state = excluded.state, confirmed = excluded.confirmed, cancelled = excluded.cancelled,
+                 customer_id = excluded.customer_id, items = excluded.items, placed_at = excluded.placed_at,
+                 traceparent = excluded.traceparent, tracestate = excluded.tracestate,
+                 started_at = excluded.started_at, ready_at = excluded.ready_at
+             where ticket.order_id = any($12)",
     )
-    .bind(ids)
-    .bind(tickets.iter().map(|ticket| ticket.state().as_str()).collect::<Vec<_>>())
-    .bind(tickets.iter().map(|ticket| ticket.confirmed).collect::<Vec<_>>())
-    .bind(tickets.iter().map(|ticket| ticket.cancelled).collect::<Vec<_>>())
+    .bind(tickets.keys().map(String::as_str).collect::<Vec<_>>())
+    .bind(tickets.values().map(|ticket| ticket.state().as_str()).collect::<Vec<_>>())
+    .bind(tickets.values().map(|ticket| ticket.confirmed).collect::<Vec<_>>())
+    .bind(tickets.values().map(|ticket| ticket.cancelled).collect::<Vec<_>>())
     .bind(orders().map(|order| order.map(|order| order.customer_id.as_str())).collect::<Vec<_>>())
     .bind(orders().map(|order| order.map(|order| Json(&order.items))).collect::<Vec<_>>())
     .bind(orders().map(|order| order.map(|order| order.placed_at)).collect::<Vec<_>>())
     .bind(orders().map(|order| order.map(|order| order.trace.traceparent.as_str())).collect::<Vec<_>>())
     .bind(orders().map(|order| order.and_then(|order| order.trace.tracestate.as_deref())).collect::<Vec<_>>())
-    .bind(tickets.iter().map(|ticket| ticket.started_at).collect::<Vec<_>>())
-    .bind(tickets.iter().map(|ticket| ticket.ready_at).collect::<Vec<_>>())
+    .bind(tickets.values().map(|ticket| ticket.started_at).collect::<Vec<_>>())
+    .bind(tickets.values().map(|ticket| ticket.ready_at).collect::<Vec<_>>())
+    .bind(locked)
     .execute(db)
     .await?;
-    Ok(())
+    Ok(saved.rows_affected() == tickets.len() as u64)
 }
 
 fn read(row: &PgRow) -> Result<Ticket, sqlx::Error> {

@@ -20,6 +20,7 @@ impl Consumer for Orders {
     async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
         let orders: BTreeSet<&str> = batch.iter().map(|event| event.order_id().as_str()).collect();
         let mut awards = store::lock_awards(tx, &Vec::from_iter(orders)).await?;
+        let locked: Vec<String> = awards.keys().cloned().collect();
 
         let mut changed_at = BTreeMap::new();
         let mut differences = BTreeMap::new();
@@ -35,7 +36,9 @@ impl Consumer for Orders {
         }
         let changed: Vec<_> =
             changed_at.into_iter().map(|(order, at)| Changed { order, award: &awards[order], at }).collect();
-        store::save_awards(tx, &changed).await?;
+        if !store::save_awards(tx, &changed, &locked).await? {
+            return Err(Failure::overtaken());
+        }
         store::move_balances(tx, &differences).await?;
         Ok(())
     }

@@ -17,20 +17,12 @@ pub struct Changed<'a> {
     pub at: OffsetDateTime,
 }
 
-/// Locks the rows of these orders, given in sorted order, and returns those that existed. For the others a
-/// row is put in place first: there must be something to lock, or two instances could both decide about an
-/// order that neither has seen.
+/// The awards of those of these orders that have one, locked in the order of their ids.
 pub async fn lock_awards(
     tx: &mut PgConnection,
     orders: &[&str],
 ) -> Result<BTreeMap<String, Award>, sqlx::Error> {
-    sqlx::query(
-        "insert into awards (order_id, state) select unnest($1::text[]), 'new' on conflict do nothing",
-    )
-    .bind(orders)
-    .execute(&mut *tx)
-    .await?;
-    let rows: Vec<(String, Option<String>, i64, String)> = sqlx::query_as(
+    let rows: Vec<(String, String, i64, String)> = sqlx::query_as(
         "select order_id, customer_id, points, state from awards
          where order_id = any($1) order by order_id for update",
     )
@@ -40,32 +32,38 @@ pub async fn lock_awards(
     Ok(rows
         .into_iter()
         .filter_map(|(order, customer, points, state)| {
-            let customer = CustomerId::try_from(customer?).ok()?;
+            let customer = CustomerId::try_from(customer).ok()?;
             Some((order, Award { customer, points, state: State::parse(&state)? }))
         })
         .collect())
 }
 
-/// Writes rows that [`lock_awards`] has locked.
-pub async fn save_awards(tx: &mut PgConnection, changed: &[Changed<'_>]) -> Result<(), sqlx::Error> {
+/// Writes awards, sorted by order: over those `locked` by [`lock_awards`], the others as new. `false` when another
+/// instance has written one of these meanwhile; that one is left as it is.
+pub async fn save_awards(
+    tx: &mut PgConnection,
+    changed: &[Changed<'_>],
+    locked: &[String],
+) -> Result<bool, sqlx::Error> {
     if changed.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
-    sqlx::query(
-        "update awards set customer_id = new.customer_id, points = new.points, state = new.state,
-                           changed_at = new.changed_at
-         from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::timestamptz[])
-              as new (order_id, customer_id, points, state, changed_at)
-         where awards.order_id = new.order_id",
+    let saved = sqlx::query(
+        "insert into awards (order_id, customer_id, points, state, changed_at)
+         select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::timestamptz[])
+         on conflict (order_id) do update
+             set points = excluded.points, state = excluded.state, changed_at = excluded.changed_at
+             where awards.order_id = any($6)",
     )
     .bind(changed.iter().map(|row| row.order).collect::<Vec<_>>())
     .bind(changed.iter().map(|row| row.award.customer.as_str()).collect::<Vec<_>>())
     .bind(changed.iter().map(|row| row.award.points).collect::<Vec<_>>())
     .bind(changed.iter().map(|row| row.award.state.as_str()).collect::<Vec<_>>())
     .bind(changed.iter().map(|row| row.at).collect::<Vec<_>>())
+    .bind(locked)
     .execute(tx)
     .await?;
-    Ok(())
+    Ok(saved.rows_affected() == changed.len() as u64)
 }
 
 /// Every customer of an award gets a balance, even of 0.

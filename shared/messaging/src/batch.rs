@@ -34,20 +34,57 @@ impl<C: Consumer> Reader<C> {
         }
     }
 
-    /// Handles messages that were delivered before, each on its own (see [`alone`]).
+    /// Handles messages that were delivered before: together what was not tried since, alone what was (see [`alone`]).
     pub(crate) async fn process_suspects(&self, suspects: &[Hand<C::Message>]) {
         if suspects.is_empty() {
             return;
         }
-        let ids: Vec<&str> = suspects.iter().map(|hand| hand.message.id()).collect();
+        let ids = ids(suspects);
         let pool = &self.settler.runtime.pool;
-        let done = || async { Ok(bounded(inbox::processed(pool, C::SPEC.name, &ids)).await?) };
-        let Ok(done) = self.settler.patiently(done).await else { return hand_back(suspects).await };
+        let look = || async {
+            let done = bounded(inbox::processed(pool, C::SPEC.name, &ids)).await?;
+            Ok((done, bounded(alone::tried(pool, C::SPEC.name, &ids)).await?))
+        };
+        let Ok((done, tried)) = self.settler.patiently(look).await else { return hand_back(suspects).await };
+        let standing =
+            |hand: &Hand<C::Message>| (done.contains(hand.message.id()), tried.contains(hand.message.id()));
+        for run in suspects.chunk_by(|one, next| standing(one) == standing(next)) {
+            match standing(&run[0]) {
+                (true, _) => {
+                    self.settler.runtime.skipped(C::SPEC.name, run.len());
+                    acknowledge(run).await;
+                }
+                (false, false) if run.len() > 1 => self.try_together(run).await,
+                (false, _) => self.try_alone(run).await,
+            }
+        }
+    }
+
+    /// If this process dies of one of them, all are known to have been tried, and each is tried alone next time.
+    async fn try_together(&self, suspects: &[Hand<C::Message>]) {
+        // With a single attempt for each there is none to be shared.
+        if self.settler.runtime.settings.max_attempts == 1 {
+            return self.try_alone(suspects).await;
+        }
+        let Some(attempt) = self.settler.begin_attempts(suspects).await else {
+            return hand_back(suspects).await;
+        };
+        let result = self.transact(suspects, true).await;
+        drop(attempt);
+        match result {
+            Ok(()) => acknowledge(suspects).await,
+            Err(Trouble::LeaseLost) => self.lose_lease(),
+            Err(Trouble::Stopping) => hand_back(suspects).await,
+            Err(Trouble::Failed(_) | Trouble::Stuck(_)) => {
+                self.settler.forgive(suspects).await;
+                self.try_alone(suspects).await;
+            }
+        }
+    }
+
+    async fn try_alone(&self, suspects: &[Hand<C::Message>]) {
         for hand in suspects {
-            if done.contains(hand.message.id()) {
-                self.settler.runtime.skipped(C::SPEC.name, 1);
-                hand.delivery.ack().await;
-            } else if let Some(attempt) = self.settler.begin_attempt(hand).await {
+            if let Some(attempt) = self.settler.begin_attempt(hand).await {
                 match self.transact(slice::from_ref(hand), true).await {
                     Ok(()) => hand.delivery.ack().await,
                     Err(Trouble::LeaseLost) => return self.lose_lease(),
@@ -104,8 +141,7 @@ impl<C: Consumer> Reader<C> {
         {
             return Err(Trouble::LeaseLost);
         }
-        let mut unclaimed =
-            inbox::claim(&mut tx, name, part.iter().map(|hand| hand.message.id()).collect()).await?;
+        let mut unclaimed = inbox::claim(&mut tx, name, ids(part)).await?;
         let mut new: Vec<_> = part
             .iter()
             .filter(|hand| unclaimed.remove(hand.message.id()))
@@ -116,7 +152,7 @@ impl<C: Consumer> Reader<C> {
             self.handle(&mut tx, &new).await?;
         }
         if suspect {
-            alone::clear(&mut tx, name, part[0].message.id()).await?;
+            alone::clear(&mut tx, name, &ids(part)).await?;
         }
         failpoint::dies_at("consumer-before-commit");
         tx.commit().await?;
@@ -140,6 +176,10 @@ impl<C: Consumer> Reader<C> {
             },
         }
     }
+}
+
+fn ids<M: Message>(part: &[Hand<M>]) -> Vec<&str> {
+    part.iter().map(|hand| hand.message.id()).collect()
 }
 
 async fn acknowledge<M>(part: &[Hand<M>]) {

@@ -171,7 +171,8 @@ impl<C: Consumer> Reader<C> {
             Some(_) => Succession::of_partition(&mut durable).await?,
             None => Succession::shared(),
         };
-        Ok((streams::pull(&durable, runtime.settings.batch).await?, succession))
+        // The next batch comes while this one is in its transaction.
+        Ok((streams::pull(&durable, 2 * runtime.settings.batch).await?, succession))
     }
 
     /// Sorts what came into new, suspicious and unreadable, and sees each of them settled.

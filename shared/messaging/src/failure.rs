@@ -17,6 +17,14 @@ pub enum Failure {
     Unavailable(BoxError),
 }
 
+impl Failure {
+    /// Another instance has written, at the same moment, a row that a handler took for missing: what it wrote has to
+    /// be read first. Handlers that look for rows and insert those they did not find end with this.
+    pub fn overtaken() -> Failure {
+        Failure::Unavailable("another instance has just written about one of these orders".into())
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

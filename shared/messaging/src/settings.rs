@@ -32,7 +32,7 @@ pub struct StreamSettings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            batch: 256,
+            batch: 512,
             ack_wait: Duration::from_secs(6),
             handler_timeout: Duration::from_secs(4),
             max_attempts: 5,

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ impl From<sqlx::Error> for Trouble {
     }
 }
 
-/// A try of an event under suspicion. Until it is dropped, nothing else in this process is under suspicion.
+/// A try of events under suspicion. Until it is dropped, nothing else in this process is under suspicion.
 pub struct Attempt<'a> {
     pub number: u32,
     _alone: MutexGuard<'a, ()>,
@@ -67,25 +68,32 @@ impl Settler {
     /// Counts an attempt at a message that stands alone. `None` when there must not be one: the message was
     /// buried because its attempts are used up, or handed back because the service is stopping.
     pub async fn begin_attempt<M: Message>(&self, hand: &Hand<M>) -> Option<Attempt<'_>> {
-        let id = hand.message.id();
-        let alone = self.runtime.suspicion.lock().await;
-        let begin = || async { Ok(bounded(alone::begin(&self.runtime.pool, self.spec.name, id)).await?) };
-        let Ok(number) = self.patiently(begin).await else {
+        let Some(attempt) = self.begin_attempts(slice::from_ref(hand)).await else {
             hand.delivery.hand_back(Duration::ZERO).await;
             return None;
         };
-        if number <= self.runtime.settings.max_attempts {
-            return Some(Attempt { number, _alone: alone });
+        if attempt.number <= self.runtime.settings.max_attempts {
+            return Some(attempt);
         }
-        let attempts = number - 1;
+        let attempts = attempt.number - 1;
         let reason = format!("gave up after {attempts} attempts: the process died or hung while handling it");
-        self.bury(&hand.delivery, Some(id), Cause::Deadly, &reason, attempts).await;
+        self.bury(&hand.delivery, Some(hand.message.id()), Cause::Deadly, &reason, attempts).await;
         None
     }
 
+    /// Counts an attempt at each of these messages. `None` when the service is stopping.
+    pub async fn begin_attempts<M: Message>(&self, hands: &[Hand<M>]) -> Option<Attempt<'_>> {
+        let ids: Vec<&str> = hands.iter().map(|hand| hand.message.id()).collect();
+        let alone = self.runtime.suspicion.lock().await;
+        let begin = || async { Ok(bounded(alone::begin(&self.runtime.pool, self.spec.name, &ids)).await?) };
+        let number = self.patiently(begin).await.ok()?;
+        Some(Attempt { number, _alone: alone })
+    }
+
     /// Takes the count of an attempt back. If that fails too, one attempt too many has been counted.
-    pub async fn forgive<M: Message>(&self, hand: &Hand<M>) {
-        let _ = bounded(alone::forgive(&self.runtime.pool, self.spec.name, hand.message.id())).await;
+    pub async fn forgive<M: Message>(&self, hands: &[Hand<M>]) {
+        let ids: Vec<&str> = hands.iter().map(|hand| hand.message.id()).collect();
+        let _ = bounded(alone::forgive(&self.runtime.pool, self.spec.name, &ids)).await;
     }
 
     /// After a failed attempt: tried again later, or buried when it is hopeless or the attempts are used up.

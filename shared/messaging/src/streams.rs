@@ -32,12 +32,12 @@ impl SetupError {
     }
 }
 
-/// Messages as they come, fetched ahead by up to `batch`. A short expiry and a heartbeat reveal a stalled
+/// Messages as they come, fetched ahead by up to `ahead`. A short expiry and a heartbeat reveal a stalled
 /// subscription within seconds: the stream then yields an error, and the caller starts a new one.
-pub async fn pull(consumer: &PullConsumer, batch: usize) -> Result<Pull, SetupError> {
+pub async fn pull(consumer: &PullConsumer, ahead: usize) -> Result<Pull, SetupError> {
     consumer
         .stream()
-        .max_messages_per_batch(batch)
+        .max_messages_per_batch(ahead)
         .expires(Duration::from_secs(5))
         .heartbeat(Duration::from_secs(1))
         .messages()

@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -129,11 +130,11 @@ impl<W: Worker> Crew<W> {
         match self.work(hand).await {
             Ok(()) => {
                 if let Ok(mut db) = self.settler.runtime.pool.acquire().await {
-                    let _ = bounded(alone::clear(&mut db, W::SPEC.name, hand.message.id())).await;
+                    let _ = bounded(alone::clear(&mut db, W::SPEC.name, &[hand.message.id()])).await;
                 }
             }
             Err(away @ Trouble::Failed(Failure::Unavailable(_))) => {
-                self.settler.forgive(hand).await;
+                self.settler.forgive(slice::from_ref(hand)).await;
                 return Err(away);
             }
             Err(trouble) => self.settler.settle_failure(hand, trouble, attempt.number).await,

@@ -49,7 +49,7 @@ pub struct Config {
     pub shutdown_seconds: u64,
 
     /// Events per transaction, at most.
-    #[arg(long, env, default_value_t = 256)]
+    #[arg(long, env, default_value_t = 512)]
     pub consumer_batch: usize,
 
     /// An event that failed this many times is buried in the dead letters.

@@ -14,7 +14,7 @@ use sqlx::{Connection, PgConnection};
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
-use super::rows::{self, BATCH, Published, Stored};
+use super::rows::{self, BATCH, CLAIMS, Published, Stored};
 use super::{Memory, Relay, RelayError};
 use crate::failpoint;
 use crate::streams::{self, SetupError};
@@ -159,7 +159,7 @@ async fn unmark_replaced(
         return Ok(0);
     }
     // Rows are not published in the exact order of their ids, so a little further than what was found.
-    let intact = rows::published(tx, &prefix(spec), back + BATCH).await?;
+    let intact = rows::published(tx, &prefix(spec), back + BATCH * CLAIMS).await?;
     let after = intact.map_or(0, |row| row.id);
     Ok(rows::unmark_written_after(tx, &prefix(spec), after).await?)
 }

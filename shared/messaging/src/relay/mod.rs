@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use self::rows::{BATCH, Row, Stored};
+use self::rows::{BATCH, CLAIMS, Row, Stored};
 use crate::span::{KeyValue, Span, SpanKind};
 use crate::streams::{self, SetupError};
 use crate::{Settings, TraceContext, backoff, failpoint, figures, outbox};
@@ -36,6 +36,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(3);
 /// For one round, database and broker together. One that takes longer has lost its connection.
 const ROUND_LIMIT: Duration = Duration::from_secs(9);
+/// A round claims no more after this: a slow broker must not let it come near its limit.
+const COMMIT_AFTER: Duration = Duration::from_millis(500);
 
 pub struct Relay {
     pub pool: PgPool,
@@ -51,8 +53,8 @@ pub struct Relay {
 enum RelayError {
     #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
-    #[error("{failed} of {claimed} events were not stored by the broker, first: {first}")]
-    NotStored { failed: usize, claimed: usize, first: String },
+    #[error("{failed} events were not stored by the broker, first: {first}")]
+    NotStored { failed: usize, first: String },
     #[error("{0}")]
     Streams(#[from] SetupError),
     #[error("no answer within {ROUND_LIMIT:?}")]
@@ -68,6 +70,14 @@ struct Memory {
     compared: Option<(u64, Instant)>,
     /// The last sequence this relay has seen in each stream.
     highest: HashMap<&'static str, i64>,
+}
+
+/// What became of one claim.
+#[derive(Default)]
+struct Sent {
+    stored: Vec<Stored>,
+    failed: usize,
+    first_error: Option<String>,
 }
 
 impl Relay {
@@ -150,6 +160,8 @@ impl Relay {
         result?
     }
 
+    /// Claims rows and publishes them; while the broker stores one claim, the database marks the one before and
+    /// gives out the next.
     async fn publish_some(
         &self,
         db: &mut sqlx::PgConnection,
@@ -159,31 +171,55 @@ impl Relay {
         if !rows::lead(&mut tx).await? {
             return Ok(false);
         }
-        let rows = rows::claim(&mut tx).await?;
-        if rows.is_empty() {
-            return Ok(false);
+        let mut claimed = rows::claim(&mut tx, 0).await?;
+        let (mut published, mut is_full) = (Sent::default(), false);
+        let (started, mut claims) = (Instant::now(), 0);
+        while !claimed.is_empty() && published.first_error.is_none() {
+            claims += 1;
+            is_full = claimed.len() as i64 == BATCH;
+            let goes_on = is_full && claims < CLAIMS && started.elapsed() < COMMIT_AFTER;
+            let last = claimed.last().filter(|_| goes_on).map(|row| row.id);
+            failpoint::dies_at("relay-before-publish");
+            let (now, next) = tokio::join!(self.publish(claimed), async {
+                self.mark(&mut tx, memory, &published).await?;
+                match last {
+                    Some(last) => Ok(rows::claim(&mut tx, last).await?),
+                    None => Ok::<_, RelayError>(Vec::new()),
+                }
+            });
+            (published, claimed) = (now, next?);
         }
-        let claimed = rows.len();
-        failpoint::dies_at("relay-before-publish");
-        let (stored, first_error) = self.publish(rows).await;
         failpoint::dies_at("relay-before-mark");
+        self.mark(&mut tx, memory, &published).await?;
+        tx.commit().await?;
+        failpoint::dies_at("relay-after-mark");
+        match published.first_error {
+            Some(first) => Err(RelayError::NotStored { failed: published.failed, first }),
+            None => Ok(is_full),
+        }
+    }
+
+    async fn mark(
+        &self,
+        tx: &mut sqlx::PgConnection,
+        memory: &mut Memory,
+        published: &Sent,
+    ) -> Result<(), RelayError> {
         // Marked now, these rows would hide from the comparison that others before them are gone.
         if self.is_reconnected(memory) {
             return Err(RelayError::Reconnected);
         }
-        rows::mark(&mut tx, &stored).await?;
-        self.notice_reused_sequences(&mut tx, memory, &stored).await?;
-        tx.commit().await?;
-        failpoint::dies_at("relay-after-mark");
-        metrics::counter!("relay_published_total").increment(stored.len() as u64);
-        match first_error {
-            Some(first) => Err(RelayError::NotStored { failed: claimed - stored.len(), claimed, first }),
-            None => Ok(claimed as i64 == BATCH),
+        if !published.stored.is_empty() {
+            rows::mark(tx, &published.stored).await?;
+            self.notice_reused_sequences(tx, memory, &published.stored).await?;
+            metrics::counter!("relay_published_total").increment(published.stored.len() as u64);
         }
+        Ok(())
     }
 
-    /// Sends all rows, then collects the answers. Returns those stored, and what went wrong first.
-    async fn publish(&self, rows: Vec<Row>) -> (Vec<Stored>, Option<String>) {
+    /// Sends all rows, then collects the answers.
+    async fn publish(&self, rows: Vec<Row>) -> Sent {
+        let claimed = rows.len();
         let mut first_error = None;
         let mut in_flight: Vec<(Stored, PublishAckFuture, Span)> = Vec::with_capacity(rows.len());
         let deadline = Instant::now() + PUBLISH_TIMEOUT;
@@ -220,7 +256,7 @@ impl Relay {
                 }
             }
         }
-        (stored, first_error)
+        Sent { failed: claimed - stored.len(), stored, first_error }
     }
 
     /// CloudEvents 1.0 in binary mode (<https://github.com/cloudevents/spec>), W3C trace context, and the

@@ -5,8 +5,10 @@ use async_nats::jetstream::publish::PublishAck;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
-/// Rows per claim: enough to hide the round trips, little enough to bound what a crash repeats.
+/// Rows per claim: enough to hide the round trips.
 pub const BATCH: i64 = 1_000;
+/// Claims per transaction, at most: bounds what a crash repeats.
+pub const CLAIMS: i64 = 8;
 /// Advisory lock of the relay at work. One at a time in each database, so that an order's events leave in
 /// the order in which they were written.
 const LEADER: i64 = 0x6f75_7462_6f78;
@@ -56,10 +58,12 @@ pub async fn is_any_waiting(pool: &PgPool) -> Result<bool, sqlx::Error> {
 }
 
 /// Whether this relay leads until the transaction ends. A leader that was paused loses its transaction, and
-/// with it the lead, before a successor has waited for long.
+/// with it the lead, before a successor has waited for long. The commit does not wait for the disk: marks that a
+/// crash of the database takes back are rows published again, and known by their ids.
 pub async fn lead(tx: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let (leads, _): (bool, String) = sqlx::query_as(
-        "select pg_try_advisory_xact_lock($1), set_config('idle_in_transaction_session_timeout', '8s', true)",
+    let (leads, _, _): (bool, String, String) = sqlx::query_as(
+        "select pg_try_advisory_xact_lock($1), set_config('idle_in_transaction_session_timeout', '8s', true),
+                set_config('synchronous_commit', 'off', true)",
     )
     .bind(LEADER)
     .fetch_one(tx)
@@ -73,13 +77,14 @@ pub async fn lead_next(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// The oldest unpublished rows, locked.
-pub async fn claim(tx: &mut PgConnection) -> Result<Vec<Row>, sqlx::Error> {
+/// The oldest unpublished rows with ids above `after`, locked.
+pub async fn claim(tx: &mut PgConnection, after: i64) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as(
         "select id, created_at, event_id, event_type, subject, occurred_at, traceparent, tracestate, headers,
                 body
-         from outbox where published_at is null order by id limit $1 for update skip locked",
+         from outbox where published_at is null and id > $1 order by id limit $2 for update skip locked",
     )
+    .bind(after)
     .bind(BATCH)
     .fetch_all(tx)
     .await

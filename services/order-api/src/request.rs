@@ -2,7 +2,7 @@
 //! them. It walks untyped JSON, because a typed parser stops at the first mistake and the caller should
 //! learn of all at once.
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use events::{Cents, CustomerId, Item};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -33,7 +33,7 @@ impl Request {
 
     /// 415 for another content type, 400 for what is not JSON, 422 for JSON that is not an order.
     pub fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Request, Problem> {
-        check_content_type(headers)?;
+        service::require_json(headers)?;
         let json = serde_json::from_slice(body).map_err(|error| {
             Problem::new(StatusCode::BAD_REQUEST, format!("the body is not valid JSON: {error}"))
         })?;
@@ -42,18 +42,6 @@ impl Request {
                 .with_errors(errors)
         })
     }
-}
-
-fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let sent = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = sent.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_json = media_type == "application/json"
-        || (media_type.starts_with("application/") && media_type.ends_with("+json"));
-    if is_json {
-        return Ok(());
-    }
-    let detail = "an order is JSON: send it with the header 'Content-Type: application/json'";
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
 }
 
 fn read(json: &Value) -> Result<Request, Vec<FieldError>> {

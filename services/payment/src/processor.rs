@@ -68,6 +68,8 @@ impl Processor {
             .no_proxy()
             .timeout(timeout)
             .pool_max_idle_per_host(usize::MAX)
+            // Sooner than the other side does, or a charge is sent into a connection that is being closed.
+            .pool_idle_timeout(Duration::from_secs(30))
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .context("cannot build the HTTP client")?;

@@ -1,10 +1,12 @@
-//! Bounds request bodies. What is too large is read to its end, up to a limit, and thrown away before the
+//! Bounds request bodies in size and time. What is too large is read to its end, up to a limit, and thrown away before the
 //! refusal is sent: a connection closed on a client that is still sending shows it a reset, not the answer
 //! (RFC 9112, section 9.6).
 
-use axum::body::Body;
-use axum::extract::Request;
-use axum::http::StatusCode;
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
@@ -15,15 +17,27 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// A client that sends more than this does see the connection close.
 const MAX_DRAINED_BYTES: usize = 32 * 1024 * 1024;
 
-pub async fn bound(request: Request, next: Next) -> Response {
+pub async fn bound(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let mut chunks = body.into_data_stream();
+    match tokio::time::timeout(limit, read(body.into_data_stream())).await {
+        Ok(Ok(body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Ok(Err(problem)) => problem.into_response(),
+        Err(_) => {
+            metrics::counter!("http_connections_cut_total", "why" => "slow body").increment(1);
+            let detail = "the body did not arrive in time; nothing was done";
+            let mut response = Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response();
+            // The rest of it may still come and would be taken for the next request.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+        }
+    }
+}
+
+async fn read(mut chunks: BodyDataStream) -> Result<Vec<u8>, Problem> {
     let (mut kept, mut seen) = (Vec::new(), 0);
     while let Some(chunk) = chunks.next().await {
-        let Ok(chunk) = chunk else {
-            return Problem::new(StatusCode::BAD_REQUEST, "the body broke off before its end")
-                .into_response();
-        };
+        let chunk =
+            chunk.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the body broke off before its end"))?;
         seen += chunk.len();
         if seen <= MAX_BODY_BYTES {
             kept.extend_from_slice(&chunk);
@@ -33,7 +47,7 @@ pub async fn bound(request: Request, next: Next) -> Response {
     }
     if seen > MAX_BODY_BYTES {
         let detail = "the body is larger than the 64 KB that are read here";
-        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response();
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
-    next.run(Request::from_parts(parts, Body::from(kept))).await
+    Ok(kept)
 }

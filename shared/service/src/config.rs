@@ -8,6 +8,8 @@ use messaging::Settings;
 use messaging::settings::StreamSettings;
 use secrecy::SecretString;
 
+use crate::edge::Edge;
+
 #[derive(Args, Clone, Debug)]
 // Services call theirs Config too, and a group takes the name of its struct.
 #[group(skip)]
@@ -15,6 +17,9 @@ pub struct Config {
     /// Where to answer HTTP: the service's routes, /health/live, /health/ready and /metrics.
     #[arg(long, env)]
     pub http_addr: SocketAddr,
+
+    #[command(flatten)]
+    pub edge: Edge,
 
     /// The service's own database: postgres://role:password@host:port/database
     #[arg(long, env, hide_env_values = true)]

@@ -23,6 +23,13 @@ pub fn describe() {
     messaging::figures::describe();
     describe_counter!("http_requests_total", "Requests answered; the route is the pattern, not the address");
     describe_histogram!("http_request_duration_seconds", "Time until the head of the answer was ready");
+    describe_gauge!("http_connections", "HTTP connections that are open");
+    describe_gauge!("http_connections_max", "HTTP connections that there may be; more wait");
+    describe_counter!(
+        "http_connections_cut_total",
+        "Connections ended because their client was too slow with its request or with taking the answer"
+    );
+    describe_counter!("http_refused_total", "Requests and connections refused because there were too many");
     describe_gauge!("db_pool_connections", "Open connections to the database: used or idle");
     describe_gauge!("db_pool_max_connections", "Connections to the database that there may be");
     describe_gauge!("broker_connected", "1 while the connection to the broker stands");

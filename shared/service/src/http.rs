@@ -1,24 +1,24 @@
-//! The HTTP server around a service's routes: health and metrics, bounds on body and time, security headers.
+//! What stands around a service's routes: health and metrics, bounds on body, time and number, security headers.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use axum::Router;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use messaging::span::{KeyValue, Span, SpanKind};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::clients::Clients;
 use crate::connect::trace_of;
+use crate::edge::Edge;
 use crate::figures::Saturation;
 use crate::health::Health;
 use crate::{Problem, body};
@@ -27,7 +27,13 @@ use crate::{Problem, body};
 const QUIET: [&str; 3] = ["/health/live", "/health/ready", "/metrics"];
 const MAX_REQUEST_TIME: Duration = Duration::from_secs(15);
 
-pub fn router(routes: Router, health: Health, metrics: PrometheusHandle) -> Router {
+pub fn router(
+    routes: Router,
+    health: Health,
+    metrics: PrometheusHandle,
+    edge: &Edge,
+    clients: Arc<Clients>,
+) -> Router {
     let saturation = Saturation::of(&health);
     let ready = move || health.clone().ready();
     let header = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
@@ -37,7 +43,10 @@ pub fn router(routes: Router, health: Health, metrics: PrometheusHandle) -> Rout
         .route("/metrics", get(async move || saturation.render(&metrics)));
     #[cfg(feature = "failpoints")]
     let ours = ours.merge(crate::failpoints::routes());
+    let places = Arc::new(Semaphore::new(edge.http_requests as usize));
+    let body_time = Duration::from_secs(edge.http_body_seconds);
     routes
+        .layer(middleware::from_fn_with_state(places, bound_number))
         .merge(ours)
         .fallback(|| async {
             Problem::not_found("there is nothing here; see /openapi.json or the README for the routes")
@@ -50,7 +59,8 @@ pub fn router(routes: Router, health: Health, metrics: PrometheusHandle) -> Rout
         })
         .layer(middleware::from_fn(measure))
         .layer(middleware::from_fn(trace))
-        .layer(middleware::from_fn(body::bound))
+        .layer(middleware::from_fn_with_state(body_time, body::bound))
+        .layer(Extension(clients))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, MAX_REQUEST_TIME))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             tracing::error!("a request handler panicked");
@@ -62,6 +72,17 @@ pub fn router(routes: Router, health: Health, metrics: PrometheusHandle) -> Rout
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(header::X_FRAME_OPTIONS, "DENY"))
         .layer(header(header::REFERRER_POLICY, "no-referrer"))
+}
+
+/// Refuses what is too much at once, rather than let it wait for its time to run out. Health and metrics are not
+/// among it: they tell of the crowd.
+async fn bound_number(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    let Ok(_place) = places.try_acquire() else {
+        metrics::counter!("http_refused_total", "why" => "crowd").increment(1);
+        return Problem::unavailable("too many requests are under way; nothing was done, please try again")
+            .into_response();
+    };
+    next.run(request).await
 }
 
 /// Gives the errors that a layer makes on its own, empty or as plain text, the shape that all others have.
@@ -132,18 +153,4 @@ async fn trace(mut request: Request, next: Next) -> Response {
 fn known(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
-}
-
-pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}: set HTTP_ADDR to an address that is free"))
-}
-
-/// Serves until `stop`, then finishes the requests under way.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
-        .context("the HTTP server failed")
 }

@@ -19,10 +19,11 @@ use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::clients::Clients;
 use crate::config::Config;
 use crate::health::Health;
 use crate::spans::Spans;
-use crate::{connect, figures, http, telemetry};
+use crate::{connect, figures, http, serve, telemetry};
 
 pub struct Service {
     pub name: &'static str,
@@ -53,7 +54,7 @@ impl Service {
         messaging::failpoint::from_env();
         let instance = config.instance.clone().unwrap_or_else(|| instance_of(name));
         let spans = Spans::start(name, &instance, &config)?;
-        let listener = http::bind(config.http_addr).await?;
+        let listener = serve::bind(config.http_addr).await?;
         let stop = CancellationToken::new();
         tokio::spawn(signal(stop.clone()));
         let pool =
@@ -147,10 +148,13 @@ impl Service {
             jetstream: self.jetstream.clone(),
             broker_optional: self.broker_optional,
         };
-        let router = http::router(routes, health, self.metrics);
+        let edge = self.config.edge.clone();
+        let clients = Arc::new(Clients::new(&edge));
+        let router = http::router(routes, health, self.metrics, &edge, Arc::clone(&clients));
         tracing::info!(service = self.name, instance = self.instance, address = %self.listener.local_addr()?, "started");
         let stop = self.stop.clone();
-        self.tasks.spawn(async move { ("http", http::serve(self.listener, router, stop).await) });
+        let serving = serve::serve(self.listener, router, edge, clients, stop);
+        self.tasks.spawn(async move { ("http", serving.await) });
 
         let result = first_end(&mut self.tasks, &self.stop).await;
         self.stop.cancel();

@@ -1,6 +1,8 @@
 //! Staff rights: `Authorization: Bearer <token>`. A header cannot be sent by a foreign page on its own, so
 //! no cookie, no cross-site request forgery.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
@@ -10,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use crate::Problem;
+use crate::clients::Clients;
 
 #[derive(Args, Clone, Debug)]
 pub struct StaffToken {
@@ -41,11 +44,26 @@ fn not_empty(token: &str) -> Result<SecretString, &'static str> {
     if token.is_empty() { Err("it is empty, so everybody would be staff") } else { Ok(token.into()) }
 }
 
+/// Whoever sends no token does not guess. A right one is never refused, however many wrong ones came from the same
+/// address, because others may be behind it: so this spares the shop the noise and counts it, and what keeps guesses
+/// from succeeding is the length of the token.
+fn note_guess(request: &Request) -> Result<(), Problem> {
+    match request.extensions().get::<Arc<Clients>>() {
+        Some(clients) if request.headers().contains_key(header::AUTHORIZATION) => {
+            clients.guess(request.headers(), request.extensions())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Middleware for routes that only staff may use: `from_fn_with_state(token, staff::require)`.
 pub async fn require(State(token): State<StaffToken>, request: Request, next: Next) -> Response {
     match token.check(request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => {
+            if let Err(too_many) = note_guess(&request) {
+                return too_many.into_response();
+            }
             let mut response = problem.into_response();
             response
                 .headers_mut()

@@ -15,9 +15,10 @@ use crate::domain::{Charge, Request, Status};
 use crate::store;
 
 /// Charges a card once per `Idempotency-Key`: 201 when captured, 402 when declined, 422 when the key was
-/// used for something else.
+/// used for something else, 415 for what is not JSON.
 pub async fn create(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
     let key = idempotency_key(&headers)?;
+    service::require_json(&headers)?;
     let request = Request::parse(&body).map_err(bad_fields)?;
     let fate = app.fate()?;
     let charge = Charge::new(request.clone(), key, fate.is_declined);

@@ -69,6 +69,10 @@ async fn bad_requests_are_told_what_is_wrong_and_book_nothing() {
     assert_eq!(no_key.status, StatusCode::BAD_REQUEST);
     assert!(no_key.body["detail"].as_str().unwrap().contains("Idempotency-Key"));
 
+    let form = processor.request(Method::POST, "/charges").header("Idempotency-Key", "k");
+    let form = answer(form.header("content-type", "text/plain").body(latte("o-1", "ann").to_string())).await;
+    assert_eq!(form.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+
     let bad = processor.charge("k", json!({"reference": 7, "customer": "a\u{0}b", "amount": "4.50"})).await;
     assert_eq!(bad.status, StatusCode::UNPROCESSABLE_ENTITY);
     let pointers: Vec<_> = bad.body["errors"].as_array().unwrap().iter().map(|e| &e["pointer"]).collect();

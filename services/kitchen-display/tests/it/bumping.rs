@@ -44,6 +44,14 @@ async fn only_staff_may_bump() {
         let (status, problem) = bump(&kitchen, "a", "start", token).await;
         assert_eq!((status, &problem["status"]), (401, &401.into()));
     }
+    // What a form of a foreign page, open in a barista's browser, can send.
+    let form = reqwest::Client::new().post(format!("{}/tickets/a/start", kitchen.url()));
+    let form = form.header("origin", "https://evil.example").header("cookie", format!("token={STAFF_TOKEN}"));
+    let form =
+        form.header("content-type", "application/x-www-form-urlencoded").body(format!("token={STAFF_TOKEN}"));
+    let answer = form.send().await.unwrap();
+    assert_eq!(answer.status(), 401);
+    assert!(!answer.headers().keys().any(|name| name.as_str().starts_with("access-control-")));
     let ticket = reqwest::get(format!("{}/tickets/a", kitchen.url())).await.unwrap();
     assert_eq!(ticket.json::<serde_json::Value>().await.unwrap()["state"], "waiting");
 }

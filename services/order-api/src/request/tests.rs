@@ -1,4 +1,4 @@
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, header};
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
@@ -29,7 +30,10 @@ struct Following {
 }
 
 pub fn routes(pool: PgPool, watch: Watch) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(events)).with_state(Following { pool, watch })
+    OpenApiRouter::new()
+        .routes(routes!(events))
+        .route_layer(middleware::from_fn(service::limit_clients))
+        .with_state(Following { pool, watch })
 }
 
 /// The same, live
@@ -46,6 +50,8 @@ pub fn routes(pool: PgPool, watch: Watch) -> OpenApiRouter {
         (status = 200, description = "Events whose data is the order", body = OrderView, content_type = "text/event-stream"),
         (status = 204, description = "The caller has seen the last event of this order"),
         (status = 404, description = "No such order", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "More than one client may ask", body = openapi::Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u32, description = "Seconds"))),
         (status = 503, description = "Too many streams are open, or the database is away", body = openapi::Problem,
             content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
     ))]

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use super::openapi;
 use crate::domain::Status;
 use crate::store;
-use crate::view::Listed;
+use crate::view::{self, Listed};
 
 const PAGE: usize = 100;
 const MAX_ID_BYTES: usize = 128;
@@ -32,8 +32,10 @@ pub fn routes(pool: PgPool, token: StaffToken) -> OpenApiRouter {
 #[into_params(parameter_in = Query)]
 struct Which {
     /// Only orders with this status: received, confirmed, preparing, ready or cancelled.
+    #[param(inline, value_type = Option<view::Status>)]
     status: Option<String>,
     /// The `next` of the page before.
+    #[param(max_length = 128, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     before: Option<String>,
 }
 
@@ -54,6 +56,8 @@ struct Orders {
         (status = 401, description = "No staff token", body = openapi::Problem, content_type = "application/problem+json",
             headers(("WWW-Authenticate" = String, description = "Bearer"))),
         (status = 422, description = "No such status or page", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong tokens", body = openapi::Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u32, description = "Seconds"))),
         (status = 503, description = "The database is away", body = openapi::Problem, content_type = "application/problem+json",
             headers(("Retry-After" = u32, description = "Seconds"))),
     ))]

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::openapi;
 use crate::menu::MENU;
 
 #[derive(Clone, Serialize, ToSchema)]
@@ -34,7 +35,11 @@ pub fn routes() -> OpenApiRouter {
 }
 
 /// What there is, and for how much
-#[utoipa::path(get, path = "/menu", tag = "menu", responses((status = 200, description = "The menu", body = Menu)))]
+#[utoipa::path(get, path = "/menu", tag = "menu", responses(
+    (status = 200, description = "The menu", body = Menu),
+    (status = 503, description = "Too busy", body = openapi::Problem, content_type = "application/problem+json",
+        headers(("Retry-After" = u32, description = "Seconds"))),
+))]
 async fn menu(State(menu): State<Menu>) -> impl IntoResponse {
     ([(header::CACHE_CONTROL, "public, max-age=60")], Json(menu))
 }

@@ -7,7 +7,9 @@ mod openapi;
 mod order;
 mod place;
 
-use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use axum::{Router, middleware};
 use service::StaffToken;
 use sqlx::PgPool;
 use utoipa::OpenApi;
@@ -18,6 +20,10 @@ pub use place::Placing;
 
 use crate::watch::Watch;
 
+/// Swagger UI sets styles by script, and draws its icons from data.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 pub fn router(placing: Placing, pool: PgPool, watch: Watch, staff: StaffToken) -> Router {
     let (routes, page) = OpenApiRouter::with_openapi(openapi::Page::openapi())
         .merge(menu::routes())
@@ -26,5 +32,13 @@ pub fn router(placing: Placing, pool: PgPool, watch: Watch, staff: StaffToken) -
         .merge(order::routes(pool.clone()))
         .merge(events::routes(pool, watch))
         .split_for_parts();
-    routes.merge(SwaggerUi::new("/docs").url("/openapi.json", page))
+    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", page));
+    routes.merge(docs.layer(middleware::map_response(nothing_from_elsewhere)))
+}
+
+/// The page of the documentation brings all it needs; what it shows of the API is no reason to run or load more.
+async fn nothing_from_elsewhere(mut response: Response) -> Response {
+    let policy = HeaderValue::from_static(DOCS_POLICY);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
 }

@@ -5,19 +5,23 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use events::Cents;
 use messaging::TraceContext;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use service::Problem;
 use sqlx::PgPool;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::openapi;
 use crate::backlog::Backlog;
 use crate::idempotency::{self, Running};
+use crate::menu::MENU;
 use crate::placement::Placement;
 use crate::request::Request;
 use crate::store;
@@ -35,7 +39,10 @@ pub struct Placing {
 }
 
 pub fn routes(placing: Placing) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(place)).with_state(placing)
+    OpenApiRouter::new()
+        .routes(routes!(place))
+        .route_layer(middleware::from_fn(service::limit_clients))
+        .with_state(placing)
 }
 
 /// An order to be placed. Unknown fields are ignored.
@@ -43,10 +50,16 @@ pub fn routes(placing: Placing) -> OpenApiRouter {
 #[serde(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes the body; request.rs reads it, naming all mistakes at once")]
 struct NewOrder {
-    #[schema(example = "cust-456", min_length = 1, max_length = 64)]
+    /// Not blank, and at most 128 bytes.
+    #[schema(
+        example = "cust-456",
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+    )]
     customer_id: String,
     /// Where to send the receipt.
-    #[schema(example = "a@example.com", max_length = 254)]
+    #[schema(example = "a@example.com", format = "email", max_length = 254)]
     email: Option<String>,
     #[schema(min_items = 1, max_items = 50)]
     items: Vec<NewLine>,
@@ -56,9 +69,10 @@ struct NewOrder {
 #[expect(dead_code, reason = "describes the body")]
 struct NewLine {
     /// As on the menu, in any case. Either this or `sku` is needed.
-    #[schema(example = "Latte")]
+    #[schema(schema_with = names)]
     name: Option<String>,
-    #[schema(example = "latte")]
+    /// If both are sent, they have to agree.
+    #[schema(schema_with = skus)]
     sku: Option<String>,
     /// 1 if left out.
     #[schema(minimum = 1, maximum = 100, example = 2)]
@@ -66,6 +80,20 @@ struct NewLine {
     /// Need not be sent. If it is, it must be the price on the menu.
     #[schema(value_type = Option<f64>, example = 4.50)]
     price: Option<Cents>,
+}
+
+fn names() -> Object {
+    one_of(MENU.map(|item| item.name))
+}
+
+fn skus() -> Object {
+    one_of(MENU.map(|item| item.sku))
+}
+
+fn one_of(texts: [&'static str; MENU.len()]) -> Object {
+    let values = texts.map(Value::from).into_iter().chain([Value::Null]);
+    let types = SchemaType::from_iter([Type::String, Type::Null]);
+    ObjectBuilder::new().schema_type(types).enum_values(Some(values)).build()
 }
 
 #[derive(Serialize, ToSchema)]
@@ -88,7 +116,8 @@ struct Accepted {
 /// same key and order get the same answer for 24 hours.
 #[utoipa::path(post, path = "/orders", tag = "orders", request_body = NewOrder,
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, quoted or bare"),
+        ("Idempotency-Key" = Option<String>, Header, max_length = 257,
+            pattern = r#"^("([!#-\[\]-~]|\\["\\])+"|[!#-~]+)$"#, description = "1 to 255 visible ASCII characters, quoted or bare"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context to continue"),
     ),
     responses(
@@ -96,12 +125,15 @@ struct Accepted {
             ("Location" = String, description = "/orders/{id}"),
             ("Idempotency-Replayed" = Option<String>, description = "true: this is the answer to an earlier request with the same key"))),
         (status = 400, description = "Not JSON, or not an Idempotency-Key", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 409, description = "The order with this key is being placed right now", body = openapi::Problem,
             content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
         (status = 413, description = "More than 64 KB", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not application/json", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not an order we can take, or the key belongs to another order", body = openapi::Problem,
             content_type = "application/problem+json"),
+        (status = 429, description = "More than one client may ask", body = openapi::Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u32, description = "Seconds"))),
         (status = 500, description = "A defect on our side; nothing was stored", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 503, description = "Too busy, or the database is away; the detail says whether the order may have been stored",
             body = openapi::Problem, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod edge;
+mod foreign_pages;
 mod idempotency;
 mod live;
 mod outages;

@@ -87,7 +87,10 @@ impl Thief {
 
     /// What the broker answers to a request it lets through.
     async fn asks(&self, subject: &str, body: &Value) -> String {
-        let answer = self.client.request(subject.to_owned(), body.to_string().into()).await.unwrap();
+        // With a subscription of its own: a message of a stream comes under its own subject.
+        let request =
+            async_nats::Request::new().payload(body.to_string().into()).inbox(self.client.new_inbox());
+        let answer = self.client.send_request(subject.to_owned(), request).await.unwrap();
         String::from_utf8_lossy(&answer.payload).into_owned()
     }
 }

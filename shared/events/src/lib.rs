@@ -7,6 +7,7 @@ mod cents;
 mod data;
 mod event;
 mod ids;
+pub mod permissions;
 pub mod topology;
 
 pub use cents::Cents;

@@ -1,5 +1,6 @@
-//! Which streams there are and who hears what: the one map of the shop. Services declare their consumers
-//! from it, and the operator's tool audits against it.
+//! Which streams there are, who says what and who hears what: the one map of the shop. Services declare their
+//! consumers from it, the broker's [permissions](crate::permissions) follow from it, and the operator's tool
+//! audits against it.
 //!
 //! **Names here are identities.** Renaming a stream strands its messages; renaming a consumer makes it read
 //! its whole stream again.
@@ -117,6 +118,34 @@ pub const EMAIL_WORKER: ConsumerSpec =
 pub const CONSUMERS: [&ConsumerSpec; 8] =
     [&ORDER_API, &PAYMENT, &INVENTORY, &EMAIL, &LOYALTY, &ANALYTICS, &KITCHEN_DISPLAY, &EMAIL_WORKER];
 
+/// A service on the broker. What it hears is in [`CONSUMERS`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct ServiceSpec {
+    pub name: &'static str,
+    /// The broker refuses any other event from it.
+    pub says: &'static [EventType],
+}
+
+pub const SERVICES: [ServiceSpec; 7] = [
+    says("order-api", &[OrderCreated, OrderConfirmed, OrderCancelled, OrderReady]),
+    says("payment", &[PaymentCaptured, PaymentDeclined, PaymentRefunded]),
+    says("inventory", &[StockReserved, StockRejected, StockReleased]),
+    says("email", &[]),
+    says("loyalty", &[]),
+    says("kitchen-display", &[TicketStarted, TicketReady]),
+    says("analytics", &[]),
+];
+
+/// The service that brings the limits of the streams up to date when they are set differently: whoever may do
+/// that can also ruin them. It is the one that is believed most anyway.
+pub const KEEPS_STREAMS: &str = "order-api";
+/// The service that tells Prometheus how far everybody is.
+pub const WATCHES_BROKER: &str = "analytics";
+
+const fn says(name: &'static str, says: &'static [EventType]) -> ServiceSpec {
+    ServiceSpec { name, says }
+}
+
 const fn shared(name: &'static str, hears: Hears) -> ConsumerSpec {
     ConsumerSpec { name, service: name, stream: &ORDERS, hears, partitioned: false }
 }
@@ -137,6 +166,11 @@ pub fn subject(event_type: EventType, order_id: &OrderId) -> String {
     format!("orders.{}.{}", event_type.token(), partition(order_id))
 }
 
+/// The service of this name, if it is on the broker.
+pub fn service(name: &str) -> Option<&'static ServiceSpec> {
+    SERVICES.iter().find(|service| service.name == name)
+}
+
 /// The event type a subject promises, if it promises one: `orders.created` and `orders.created.3` do, the
 /// subject of a redriven event does not.
 pub fn promised_type(subject: &str) -> Option<EventType> {
@@ -144,7 +178,40 @@ pub fn promised_type(subject: &str) -> Option<EventType> {
     EventType::ALL.iter().copied().find(|event_type| event_type.token() == token)
 }
 
+impl ServiceSpec {
+    pub fn consumers(&self) -> impl Iterator<Item = &'static ConsumerSpec> {
+        CONSUMERS.into_iter().filter(|consumer| consumer.service == self.name)
+    }
+
+    /// The subjects it publishes on. The relay adds a partition to those of events; a queue is filled by the
+    /// service that works it off; what a consumer gives up on is a letter of its own.
+    pub fn subjects(&self) -> Vec<(&'static StreamSpec, String)> {
+        let events =
+            self.says.iter().map(|says| (&ORDERS, format!("{}.{}.*", ORDERS.prefix(), says.token())));
+        let tasks = self
+            .consumers()
+            .filter(|consumer| consumer.stream.retention == Retention::WorkQueue)
+            .map(|consumer| (consumer.stream, format!("{}.>", consumer.stream.prefix())));
+        let letters = self.consumers().map(|consumer| (&DLQ, consumer.letters()));
+        events.chain(tasks).chain(letters).collect()
+    }
+
+    /// The streams it reads or publishes to, which are those it makes when they are missing.
+    pub fn streams(&self) -> Vec<&'static StreamSpec> {
+        let written = self.subjects();
+        let is_used = |stream: &StreamSpec| {
+            written.iter().any(|(to, _)| *to == stream) || self.consumers().any(|of| of.stream == stream)
+        };
+        STREAMS.into_iter().filter(|stream| is_used(stream)).collect()
+    }
+}
+
 impl StreamSpec {
+    /// Whether a service reads it. Dead letters are read by people only.
+    pub fn is_heard(&self) -> bool {
+        CONSUMERS.iter().any(|consumer| consumer.stream == self)
+    }
+
     /// Whether nobody removes single messages from it, so that one that is missing was lost. Tasks leave
     /// their queue when they are done, dead letters when they were dealt with.
     pub fn is_log(&self) -> bool {
@@ -181,6 +248,11 @@ impl ConsumerSpec {
             }
         }
         filters
+    }
+
+    /// Where what it gives up on is kept: `dlq.payment`.
+    pub fn letters(&self) -> String {
+        format!("{}.{}", DLQ.prefix(), self.name)
     }
 
     /// Where a dead letter of this consumer goes back to: heard by nobody else.
@@ -220,6 +292,24 @@ impl ConsumerSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_event_is_said_by_one_service_and_every_consumer_belongs_to_one() {
+        for event_type in EventType::ALL {
+            let sayers = SERVICES.iter().filter(|service| service.says.contains(event_type)).count();
+            assert_eq!(sayers, 1, "{event_type:?}");
+        }
+        assert!(CONSUMERS.iter().all(|consumer| service(consumer.service).is_some()));
+        assert!([KEEPS_STREAMS, WATCHES_BROKER].iter().all(|name| service(name).is_some()));
+    }
+
+    #[test]
+    fn a_service_makes_the_streams_it_uses() {
+        let names =
+            |name| service(name).expect("it is there").streams().iter().map(|s| s.name).collect::<Vec<_>>();
+        assert_eq!(names("payment"), ["ORDERS", "DLQ"]);
+        assert_eq!(names("email"), ["ORDERS", "EMAILS", "DLQ"]);
+    }
 
     #[test]
     fn every_event_is_heard_by_hand_and_from_the_relay() {

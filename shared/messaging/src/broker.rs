@@ -1,12 +1,18 @@
 //! How to reach the broker: one or more server addresses with the credentials in the URL, as in
 //! `nats://user:password@host:4222,nats://other-host:4222`. The client library itself ignores the user part.
+//! And what to say when it refuses something.
 
-use async_nats::{Client, ConnectOptions, ServerAddr};
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Mutex;
+
+use async_nats::{Client, ConnectOptions, ServerAddr, ServerError};
+use events::permissions;
 
 use crate::streams::SetupError;
 
 /// Options that sign in as the URL says, and the servers to connect to. User and password stand in the URL
-/// as they are, without percent-encoding.
+/// as they are, without percent-encoding. Answers come to the user's own inbox, the only one it may read.
 pub fn parse(urls: &str) -> Result<(ConnectOptions, Vec<ServerAddr>), String> {
     let servers: Vec<ServerAddr> = urls
         .split(',')
@@ -17,10 +23,51 @@ pub fn parse(urls: &str) -> Result<(ConnectOptions, Vec<ServerAddr>), String> {
     let options = match credentials {
         Some((user, password)) => {
             ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned())
+                .custom_inbox_prefix(permissions::inbox(user))
         }
         None => ConnectOptions::new(),
     };
     Ok((options, servers))
+}
+
+/// Believes a broker whose certificate was signed by the authority in this file, and no other, and speaks TLS
+/// or not at all.
+pub fn trusting(options: ConnectOptions, authority: Option<&Path>) -> ConnectOptions {
+    match authority {
+        Some(file) => options.add_root_certificates(file.to_owned()).require_tls(true),
+        None => options,
+    }
+}
+
+/// What the broker has refused so far.
+#[derive(Default)]
+pub struct Refusals(Mutex<HashSet<String>>);
+
+/// So that names that are never the same twice do not fill the memory.
+const REFUSALS: usize = 100;
+
+impl Refusals {
+    /// What is refused, as in `publish to "orders.created.*"`, when it is told for the first time. The client
+    /// only learns it on the side: the request itself looks like one whose answer is late.
+    pub fn news(&self, error: &ServerError) -> Option<String> {
+        let text = error.to_string();
+        let (_, what) = text.split_once(": ").unwrap_or(("", &text));
+        let start = "permissions violation for ";
+        let refused = what.get(..start.len()).filter(|begins| begins.eq_ignore_ascii_case(start));
+        let what = without_numbers(&what[refused?.len()..]);
+        let mut known = self.0.lock().expect("no thread panics with the refusals in hand");
+        (known.len() < REFUSALS && known.insert(what.clone())).then_some(what)
+    }
+}
+
+/// Partitions, and the places of acknowledged messages, would make many things of one.
+fn without_numbers(what: &str) -> String {
+    let tokens = what.split('.').map(|token| {
+        let number = token.trim_end_matches('"');
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number { token.replace(number, "*") } else { token.to_owned() }
+    });
+    tokens.collect::<Vec<_>>().join(".").to_lowercase()
 }
 
 /// The oldest nats-server whose consumers can be set back to where a reader died, and find their place again
@@ -42,4 +89,20 @@ pub fn check_version(client: &Client) -> Result<(), SetupError> {
     Err(SetupError::Conflict(format!(
         "the broker is nats-server {version}, which loses its place after a crash; the shop needs {major}.{minor} or newer"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_is_told_once() {
+        let refusals = Refusals::default();
+        let told = |text: &str| refusals.news(&ServerError::Other(text.to_owned()));
+        let first = told(r#"Permissions Violation for Publish to "orders.created.3""#);
+        assert_eq!(first.as_deref(), Some(r#"publish to "orders.created.*""#));
+        assert_eq!(told(r#"Permissions Violation for Publish to "orders.created.4""#), None);
+        assert!(told(r#"Permissions Violation for Subscription to ">""#).is_some());
+        assert_eq!(told("Maximum Payload Violation"), None);
+    }
 }

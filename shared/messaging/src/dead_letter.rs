@@ -84,7 +84,7 @@ fn letter(burial: &Burial<'_>) -> Letter {
     headers.insert(EVENT_ID, burial.event_id.unwrap_or(received_id.unwrap_or(&from_stream)));
     Letter {
         id: header_text(&format!("{}:{identity}", spec.name)),
-        subject: format!("dlq.{}", spec.name),
+        subject: spec.letters(),
         headers,
         body: delivery.body().clone(),
     }

@@ -14,7 +14,7 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::outbox;
+use crate::{outbox, streams};
 
 /// Between two looks at what has to be asked for.
 pub const EVERY: Duration = Duration::from_secs(5);
@@ -119,7 +119,11 @@ pub async fn watch_broker(js: Context, stop: CancellationToken) {
 
 async fn look_at_broker(js: &Context) -> Result<(), BoxError> {
     for spec in STREAMS {
-        let stream = js.get_stream(spec.name).await?;
+        let stream = match js.get_stream(spec.name).await {
+            // Whoever uses it was never started.
+            Err(error) if streams::is_missing(&error.kind()) => continue,
+            found => found?,
+        };
         let info = stream.cached_info();
         gauge!("stream_messages", "stream" => spec.name).set(info.state.messages as f64);
         gauge!("stream_bytes", "stream" => spec.name).set(info.state.bytes as f64);
@@ -152,7 +156,7 @@ async fn look_at_dead_letters(js: &Context) -> Result<(), BoxError> {
     // One token more is the note of a letter that was discarded.
     let counts: Vec<(String, usize)> = stream.info_with_subjects("dlq.*").await?.try_collect().await?;
     for spec in CONSUMERS {
-        let subject = format!("dlq.{}", spec.name);
+        let subject = spec.letters();
         let waiting = counts.iter().find(|(known, _)| *known == subject).map_or(0, |(_, count)| *count);
         gauge!("dead_letters", "consumer" => spec.name).set(waiting as f64);
     }

@@ -8,7 +8,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pu
 use async_nats::jetstream::context::{ConsumerInfoErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
 use async_nats::jetstream::{Context, ErrorCode};
-use events::topology::{ConsumerSpec, Retention, STREAMS, StreamSpec};
+use events::topology::{self, ConsumerSpec, KEEPS_STREAMS, Retention, STREAMS, ServiceSpec, StreamSpec};
 use thiserror::Error;
 
 use tokio_util::sync::CancellationToken;
@@ -74,10 +74,14 @@ where
     Ok(())
 }
 
-/// Every stream of the topology, with its limits as they are set: for the start of a service.
-pub async fn declare_all(js: &Context, tuning: StreamSettings) -> Result<(), SetupError> {
-    for spec in STREAMS {
+/// The streams a service uses, for its start. One service declares all, and brings their limits to what is set.
+pub async fn declare(js: &Context, service: &str, tuning: StreamSettings) -> Result<(), SetupError> {
+    let keeps = service == KEEPS_STREAMS;
+    for spec in if keeps { STREAMS.to_vec() } else { used_by(service) } {
         let stream = ensure_stream(js, spec, tuning).await?;
+        if !keeps {
+            continue;
+        }
         let (is, wanted) = (&stream.cached_info().config, stream_config(spec, tuning));
         let tunable = |c: &Config| (c.max_age, c.max_bytes, c.max_message_size, c.num_replicas);
         if tunable(is) != tunable(&wanted) {
@@ -87,6 +91,11 @@ pub async fn declare_all(js: &Context, tuning: StreamSettings) -> Result<(), Set
         }
     }
     Ok(())
+}
+
+/// A name that is not in the topology may use them all: a tool, or a test.
+pub fn used_by(service: &str) -> Vec<&'static StreamSpec> {
+    topology::service(service).map_or(STREAMS.to_vec(), ServiceSpec::streams)
 }
 
 /// Makes sure that the stream exists as declared and returns it. Its limits are an operator's to change
@@ -136,7 +145,7 @@ fn stream_config(spec: &StreamSpec, tuning: StreamSettings) -> Config {
     }
 }
 
-fn is_missing(kind: &GetStreamErrorKind) -> bool {
+pub(crate) fn is_missing(kind: &GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 

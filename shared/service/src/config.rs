@@ -1,6 +1,7 @@
 //! Settings common to all services, from flags or the environment (<https://12factor.net/config>).
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -31,6 +32,11 @@ pub struct Config {
     /// The broker: nats://user:password@host:port or tls://…
     #[arg(long, env, hide_env_values = true)]
     pub nats_url: Option<SecretString>,
+
+    /// The authority that signed the broker's certificate, as a PEM file; for one that no public authority
+    /// signed. With it the service speaks to the broker by TLS only.
+    #[arg(long, env)]
+    pub nats_ca: Option<PathBuf>,
 
     /// This process's name among the instances of its service. Default: service name and process id, or the
     /// container's name.

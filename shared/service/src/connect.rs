@@ -1,11 +1,14 @@
 //! Connections to Postgres and NATS. Postgres is waited for, because nothing works without it; NATS connects
 //! in the background and for ever, because an order must be taken while it is away.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use async_nats::jetstream;
+use async_nats::{Event, ServerError, jetstream};
 use messaging::TraceContext;
+use messaging::broker::{self, Refusals};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -91,22 +94,48 @@ pub async fn migrate(pool: &PgPool, migrations: &Migrator) -> anyhow::Result<()>
     migrations.run(pool).await.context("cannot bring the database schema up to date")
 }
 
-pub async fn nats(url: &SecretString, name: &str) -> anyhow::Result<jetstream::Context> {
-    let (options, servers) = messaging::broker::parse(url.expose_secret())
-        .map_err(|error| anyhow::anyhow!("NATS_URL is {error}"))?;
-    let client = options
+pub async fn nats(
+    url: &SecretString,
+    authority: Option<&Path>,
+    name: &str,
+) -> anyhow::Result<jetstream::Context> {
+    let (options, servers) =
+        broker::parse(url.expose_secret()).map_err(|error| anyhow::anyhow!("NATS_URL is {error}"))?;
+    if let Some(authority) = authority {
+        std::fs::metadata(authority)
+            .with_context(|| format!("NATS_CA={} cannot be read", authority.display()))?;
+    }
+    let refusals = Arc::new(Refusals::default());
+    let client = broker::trusting(options, authority)
         .name(name)
         .retry_on_initial_connect()
         .max_reconnects(None)
         .reconnect_delay_callback(|attempts| Duration::from_millis(50 * attempts.clamp(1, 20) as u64))
         .ping_interval(Duration::from_secs(5))
-        .event_callback(|event| async move { tracing::info!(%event, "nats") })
+        .event_callback(move |event| {
+            let refusals = Arc::clone(&refusals);
+            async move { tell(&event, &refusals) }
+        })
         .connect(servers)
         .await
         .context("cannot start connecting to NATS_URL")?;
     let mut jetstream = jetstream::new(client);
     jetstream.set_timeout(ANSWER_LIMIT);
     Ok(jetstream)
+}
+
+fn tell(event: &Event, refusals: &Refusals) {
+    let Event::ServerError(error @ ServerError::Other(_)) = event else {
+        return tracing::info!(%event, "nats");
+    };
+    match refusals.news(error) {
+        Some(denied) => tracing::error!(
+            denied,
+            "the broker refuses this to our user: it does only what shared/events/src/topology.rs says of the \
+             service. Correct that, write docker/nats/users.conf anew (docs/containers.md) and restart the broker"
+        ),
+        None => tracing::debug!(%event, "nats"),
+    }
 }
 
 /// The trace an HTTP request belongs to: the caller's, or a new one.

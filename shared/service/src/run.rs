@@ -61,7 +61,7 @@ impl Service {
             connect::postgres(&config.database_url, config.database_connections, &instance, &stop).await?;
         connect::migrate(&pool, &migrations).await?;
         let jetstream = match &config.nats_url {
-            Some(url) => Some(connect::nats(url, &instance).await?),
+            Some(url) => Some(connect::nats(url, config.nats_ca.as_deref(), &instance).await?),
             None => None,
         };
         let mut service = Service {

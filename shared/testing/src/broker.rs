@@ -1,7 +1,9 @@
-//! A nats-server with JetStream, one for each test: its streams have the names of the real shop.
+//! A nats-server with JetStream, one for each test: its streams have the names of the real shop, and its users
+//! may do what they may there.
 
 use std::path::{Path, PathBuf};
 
+use events::permissions;
 use rustix::process::Signal;
 
 use crate::process::{Process, free_port, server_program};
@@ -16,14 +18,17 @@ pub struct Broker {
 impl Broker {
     pub fn start(store: PathBuf, log: PathBuf) -> Broker {
         let mut broker = Broker { port: free_port(), store, log, process: None };
+        let users = permissions::nats_users(|user| format!("{:?}", password(user)));
+        std::fs::write(broker.config(), format!("authorization {{\n{users}}}\n")).unwrap();
         broker.start_again();
         broker
     }
 
     pub fn start_again(&mut self) {
         let (program, port) = (server_program("NATS_SERVER"), self.port.to_string());
-        let store = self.store.to_str().unwrap();
-        let command = [&program, "-a", "127.0.0.1", "-p", &port, "-js", "-sd", store];
+        let (store, config) = (self.store.to_str().unwrap(), self.config());
+        let config = config.to_str().unwrap();
+        let command = [&program, "-c", config, "-a", "127.0.0.1", "-p", &port, "-js", "-sd", store];
         self.process = Some(Process::start(&command, &[], "KILL", &self.log));
     }
 
@@ -58,9 +63,17 @@ impl Broker {
         self.store.with_extension("copy")
     }
 
-    pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+    fn config(&self) -> PathBuf {
+        self.store.with_extension("conf")
     }
+
+    pub fn url(&self, user: &str) -> String {
+        format!("nats://{user}:{}@127.0.0.1:{}", password(user), self.port)
+    }
+}
+
+fn password(user: &str) -> String {
+    format!("password-of-{user}")
 }
 
 fn copy_files(from: &Path, to: &Path) {

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use mailbox::Mailbox;
-pub use process::{Process, free_port};
+pub use process::{Process, free_port, server_program};
 pub use rustix::process::Signal;
 pub use service::{Service, ServiceBuilder};
 pub use world::World;

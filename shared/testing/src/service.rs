@@ -23,11 +23,10 @@ impl ServiceBuilder {
         binary: &Path,
         log: PathBuf,
         database_url: String,
-        nats_url: String,
+        nats_url: Option<String>,
     ) -> Self {
         let envs = [
             ("DATABASE_URL", database_url.clone()),
-            ("NATS_URL", nats_url),
             ("STAFF_TOKEN", STAFF_TOKEN.to_owned()),
             ("INSTANCE", name.to_owned()),
             ("RUST_LOG", "debug,async_nats=info,hyper=info,sqlx=info".to_owned()),
@@ -36,7 +35,8 @@ impl ServiceBuilder {
             ("CONSUMER_ACK_WAIT_MS", "2000".to_owned()),
             ("CONSUMER_HANDLER_TIMEOUT_MS", "1500".to_owned()),
         ];
-        let envs = envs.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let nats_url = nats_url.map(|url| ("NATS_URL", url));
+        let envs = envs.into_iter().chain(nats_url).map(|(name, value)| (name.to_owned(), value)).collect();
         ServiceBuilder { name: name.to_owned(), binary: binary.to_owned(), log, database_url, envs }
     }
 

@@ -8,6 +8,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use events::Event;
+use events::permissions::OPERATOR;
 use events::topology::{self, CONSUMERS, DLQ, ORDERS};
 use futures::TryStreamExt;
 use messaging::dead_letter::{self, DeadLetter};
@@ -41,10 +42,13 @@ impl World {
     async fn new(postgres: Option<Postgres>) -> World {
         let folder = Folder::new();
         let broker = Broker::start(folder.join("nats"), folder.join("nats.log"));
-        let url = broker.url();
-        let options =
-            || async_nats::ConnectOptions::new().reconnect_delay_callback(|_| Duration::from_millis(50));
-        let client = eventually("the broker answers", async || options().connect(&url).await.ok()).await;
+        let url = broker.url(OPERATOR);
+        let connect = async || {
+            let (options, servers) = messaging::broker::parse(&url).unwrap();
+            let options = options.reconnect_delay_callback(|_| Duration::from_millis(50));
+            options.connect(servers).await.ok()
+        };
+        let client = eventually("the broker answers", connect).await;
         let jetstream = jetstream::new(client);
         let streams = messaging::Settings::default().streams;
         for spec in topology::STREAMS {
@@ -101,8 +105,15 @@ impl World {
         self.postgres().start_again();
     }
 
+    /// As the operator, who may do everything.
     pub fn nats_url(&self) -> String {
-        self.broker.lock().unwrap().url()
+        self.broker.lock().unwrap().url(OPERATOR)
+    }
+
+    /// As the user of a service, with the permissions it has in a real shop. `None` for one that is not on the
+    /// broker.
+    pub fn nats_url_of(&self, service: &str) -> Option<String> {
+        topology::service(service).map(|service| self.broker.lock().unwrap().url(service.name))
     }
 
     /// SIGKILL; what the broker has stored stays.
@@ -203,6 +214,16 @@ impl World {
     }
 }
 
+/// A service that asks the broker for what it may not have would fail in a real shop: its permissions, or the
+/// service, are wrong.
+impl Drop for World {
+    fn drop(&mut self) {
+        let log = std::fs::read_to_string(self.folder.join("nats.log")).unwrap_or_default();
+        let refused = log.lines().find(|line| line.contains("Violation"));
+        assert!(refused.is_none() || std::thread::panicking(), "the broker refused something: {refused:?}");
+    }
+}
+
 /// A service to be started; its environment can still be changed.
 pub struct PendingService<'a> {
     world: &'a World,
@@ -233,7 +254,8 @@ impl PendingService<'_> {
     pub async fn start_unready(self) -> Service {
         let database_url = self.world.database_url(&self.name).await;
         let log = self.world.folder.join(&format!("{}.log", self.instance));
-        let builder = ServiceBuilder::new(&self.name, &self.binary, log, database_url, self.world.nats_url());
+        let nats_url = self.world.nats_url_of(&self.name);
+        let builder = ServiceBuilder::new(&self.name, &self.binary, log, database_url, nats_url);
         let builder = builder.env("INSTANCE", self.instance);
         self.builder
             .into_iter()

@@ -1,5 +1,6 @@
 //! The way to the shop: one connection to the broker, and one to each service's database when it is needed.
 
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,10 @@ pub struct Address {
     /// The broker, with the operator's credentials: nats://operator:…@host:port.
     #[arg(long, env = "OPERATOR_NATS_URL", hide_env_values = true, global = true)]
     nats_url: Option<String>,
+    /// The authority that signed the broker's certificate, as a PEM file; for one that no public authority
+    /// signed.
+    #[arg(long, env, global = true)]
+    nats_ca: Option<PathBuf>,
     /// Postgres, with a role that may read every service's database: postgres://operator:…@host:port/postgres.
     /// Where the databases have longer names, say where each name goes: …/{database}_staging.
     #[arg(long, env = "OPERATOR_DATABASE_URL", hide_env_values = true, global = true)]
@@ -41,7 +46,7 @@ impl Shop {
         let deadline = Instant::now() + PATIENCE;
         // A broker that was killed a moment ago is about to be started again.
         let client = loop {
-            match sign_in(nats).await {
+            match sign_in(nats, address.nats_ca.as_deref()).await {
                 Err(_) if Instant::now() < deadline => tokio::time::sleep(BETWEEN_TRIES).await,
                 result => break result?,
             }
@@ -67,12 +72,15 @@ impl Shop {
     }
 }
 
-async fn sign_in(nats: &str) -> Result<async_nats::Client> {
+async fn sign_in(nats: &str, authority: Option<&Path>) -> Result<async_nats::Client> {
     let (options, servers) =
         messaging::broker::parse(nats).map_err(|error| anyhow!("OPERATOR_NATS_URL is {error}"))?;
     let place = servers.iter().map(|server| format!("{}:{}", server.host(), server.port()));
     let place = place.collect::<Vec<_>>().join(", ");
-    let options = options.name("coffeectl").connection_timeout(PATIENCE).event_callback(|_| async {});
+    let options = messaging::broker::trusting(options, authority)
+        .name("coffeectl")
+        .connection_timeout(PATIENCE)
+        .event_callback(|_| async {});
     options.connect(servers).await.with_context(|| {
         format!("the broker at {place} does not answer; start it, or check OPERATOR_NATS_URL")
     })

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use anyhow::{Context, Result};
+use events::topology;
 
 use crate::broker::Broker;
 use crate::catalogue::{CARD_PROCESSOR, Instance, MAILBOX, POSTGRES, SERVICES};
@@ -18,8 +20,8 @@ use crate::{databases, nats_config};
 /// Name of the staff's token among the secrets.
 pub const STAFF_TOKEN: &str = "staff-token";
 
-/// The variables every service is told, which therefore nobody else may set, and what to use instead.
-pub const TOLD: [(&str, &str); 8] = [
+/// The variables a service is told, which therefore nobody else may set, and what to use instead.
+pub const TOLD: [(&str, &str); 9] = [
     ("INSTANCE", ""),
     ("HTTP_ADDR", "; a variable such as PAYMENT_PORT chooses the port when the shop opens"),
     ("DATABASE_URL", "; see --via for another port of postgres"),
@@ -27,6 +29,7 @@ pub const TOLD: [(&str, &str); 8] = [
     ("CARD_PROCESSOR_URL", "; see --via for another port of card-processor"),
     ("SMTP_URL", "; see --via for another port of mailbox"),
     ("STREAM_REPLICAS", "; it is the number of the broker's servers, see --cluster"),
+    ("NATS_CA", "; it is made or taken when the shop opens, see --tls"),
     ("STAFF_TOKEN", "; it is one for the whole shop: set it in the environment of `up`"),
 ];
 
@@ -34,6 +37,8 @@ pub struct Addresses<'a> {
     pub ports: &'a Ports,
     pub secrets: &'a Secrets,
     pub broker: Broker,
+    /// Who signed the broker's certificate, if it speaks TLS.
+    pub broker_authority: Option<&'a Path>,
     /// The address the services listen on.
     pub bind: IpAddr,
     pub staff_token: &'a str,
@@ -49,16 +54,25 @@ impl Addresses<'_> {
             Some(port) => format!("http://127.0.0.1:{port}"),
             None => self.http(&card_processor),
         };
-        vec![
+        let mut told = vec![
             ("INSTANCE", instance.to_string()),
             ("HTTP_ADDR", SocketAddr::new(self.bind, self.ports.of(instance)).to_string()),
             ("DATABASE_URL", self.database(&service.database(), &service.database(), port)),
-            ("NATS_URL", self.nats(service.name, port)),
             ("CARD_PROCESSOR_URL", card_processor),
             ("SMTP_URL", smtp(port)),
-            ("STREAM_REPLICAS", self.broker.replicas().to_string()),
             ("STAFF_TOKEN", self.staff_token.to_owned()),
-        ]
+        ];
+        // The payment company is no part of the shop and has no user on its broker.
+        if topology::service(service.name).is_some() {
+            told.push(("NATS_URL", self.nats(service.name, port)));
+            told.push(("STREAM_REPLICAS", self.broker.replicas().to_string()));
+            told.extend(self.nats_ca().map(|file| ("NATS_CA", file)));
+        }
+        told
+    }
+
+    fn nats_ca(&self) -> Option<String> {
+        self.broker_authority.map(|file| file.display().to_string())
     }
 
     /// Everything in `.run/env`.
@@ -71,6 +85,7 @@ impl Addresses<'_> {
             ("OPERATOR_NATS_URL".to_owned(), self.nats(nats_config::OPERATOR, port)),
             ("OPERATOR_DATABASE_URL".to_owned(), self.database(databases::OPERATOR, "postgres", port)),
         ]);
+        all.extend(self.nats_ca().map(|file| ("NATS_CA".to_owned(), file)));
         for service in SERVICES {
             let (name, variable) = (service.database(), service.variable());
             all.insert(format!("{variable}_URL"), self.http(&Instance::first(service)));
@@ -92,7 +107,8 @@ impl Addresses<'_> {
 
     fn nats(&self, user: &str, port: impl Fn(Instance) -> u16) -> String {
         let password = self.secrets.get(&nats_config::password_name(user));
-        let url = |server| format!("nats://{user}:{password}@127.0.0.1:{}", port(server));
+        let scheme = if self.broker_authority.is_some() { "tls" } else { "nats" };
+        let url = |server| format!("{scheme}://{user}:{password}@127.0.0.1:{}", port(server));
         self.broker.servers().into_iter().map(url).collect::<Vec<_>>().join(",")
     }
 }
@@ -135,6 +151,7 @@ fn unquoted(value: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::collections::BTreeSet;
     use std::process::Command;
 
     #[test]
@@ -150,10 +167,12 @@ mod tests {
         let wishes = crate::ports::Wishes::from_env(bind).unwrap();
         ports.settle(&[&used[..], &[payment]].concat(), &Default::default(), &wishes).unwrap();
         let broker = Broker::Single;
-        let addresses = Addresses { ports: &ports, secrets: &secrets, broker, bind, staff_token: "t" };
-        let told: Vec<_> =
+        let broker_authority = Some(Path::new("/ca.pem"));
+        let addresses =
+            Addresses { ports: &ports, secrets: &secrets, broker, broker_authority, bind, staff_token: "t" };
+        let told: BTreeSet<_> =
             addresses.of_service(&payment, &Plan::default()).into_iter().map(|v| v.0).collect();
-        assert_eq!(told, TOLD.map(|(name, _)| name));
+        assert_eq!(told, TOLD.map(|(name, _)| name).into());
     }
 
     #[test]

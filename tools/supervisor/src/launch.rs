@@ -17,7 +17,8 @@ use crate::ports::Ports;
 use crate::process::Process;
 use crate::readiness::Probe;
 use crate::secrets::Secrets;
-use crate::{databases, nats_config};
+use crate::tls::Tls;
+use crate::{databases, env_file, nats_config};
 
 /// Where the servers' programs are (see `scripts/lib/get-servers`).
 #[derive(Debug)]
@@ -61,6 +62,7 @@ pub struct Launcher {
     pub secrets: Secrets,
     pub ports: Mutex<Ports>,
     pub broker: Broker,
+    pub tls: Option<Tls>,
     pub bind: IpAddr,
     pub staff_token: String,
     pub servers: Servers,
@@ -93,6 +95,7 @@ impl Launcher {
             ports: &ports,
             secrets: &self.secrets,
             broker: self.broker,
+            broker_authority: self.tls.as_ref().map(|tls| tls.authority.as_path()),
             bind: self.bind,
             staff_token: &self.staff_token,
         })
@@ -130,7 +133,8 @@ impl Launcher {
 
     fn nats(&self, instance: &Instance) -> Result<Command> {
         let ports = self.ports.lock().expect("no thread panics with the ports in hand");
-        let config = nats_config::write(&self.place, self.broker, instance, &ports, &self.secrets)?;
+        let config =
+            nats_config::write(&self.place, self.broker, instance, &ports, &self.secrets, self.tls.as_ref())?;
         let mut command = Command::new(&self.servers.nats);
         command.arg("--config").arg(config);
         Ok(command)
@@ -156,6 +160,10 @@ impl Launcher {
     fn service(&self, instance: &Instance) -> Result<Command> {
         let plan = Plan::load(&self.place)?;
         let mut command = Command::new(self.place.programs.join(instance.part.name));
+        // What a service is not told, such as a broker it has no business with, it does not find by accident.
+        for (name, _) in env_file::TOLD {
+            command.env_remove(name);
+        }
         command
             .envs(plan.settings(instance.part))
             .envs(self.with_addresses(|addresses| addresses.of_service(instance, &plan)));

@@ -28,6 +28,7 @@ mod shop;
 mod status;
 mod tail;
 mod terminal;
+mod tls;
 mod up;
 
 use std::process::ExitCode;
@@ -44,7 +45,7 @@ use crate::run::Output;
 /// Environment: COFFEE_SHOP_RUN (where its state is, default .run); a port for each service such as
 /// ORDER_API_PORT, and NATS_PORT, POSTGRES_PORT, SMTP_PORT; PORTS=free (use no default port); BIND_ADDRESS
 /// (for the services' HTTP, default 127.0.0.1); COFFEE_SHOP_BIN (folder of the services' programs);
-/// STAFF_TOKEN. Everything else in the environment, such as RUST_LOG, is handed on to the services.
+/// STAFF_TOKEN; NATS_TLS_CERT, NATS_TLS_KEY and NATS_TLS_CA (files for --tls). Everything else in the environment, such as RUST_LOG, is handed on to the services.
 #[derive(Debug, Parser)]
 #[command(name = "supervisor", bin_name = "scripts")]
 struct Arguments {
@@ -64,6 +65,9 @@ enum Command {
     },
     /// Close the shop and leave no process behind.
     Down,
+    /// Print the broker's users for containers: docker/nats/users.conf.
+    #[command(hide = true)]
+    BrokerUsers,
     /// Be the supervisor of `up --detach`.
     #[command(hide = true)]
     Run {
@@ -90,10 +94,15 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn carry_out(command: Command) -> Result<()> {
+    if let Command::BrokerUsers = command {
+        print!("{}", nats_config::users_in_containers());
+        return Ok(());
+    }
     let place = Place::from_env()?;
     match command {
         Command::Up { detach, plan } => up::up(place, &plan, detach).await,
         Command::Down => down::down(&place).await,
+        Command::BrokerUsers => Ok(()),
         Command::Run { plan } => run::run(place, &plan, Output::Background).await.map(|_| ()),
     }
 }

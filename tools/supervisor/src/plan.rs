@@ -22,6 +22,10 @@ pub struct Plan {
     /// times. A shop stays with the kind of broker it first had.
     #[arg(long)]
     pub cluster: bool,
+    /// Speak TLS with the broker. With the certificate, its key and the authority that signed it from the files
+    /// NATS_TLS_CERT, NATS_TLS_KEY and NATS_TLS_CA, or with ones made for this shop. Said when it opens.
+    #[arg(long)]
+    pub tls: bool,
     /// How many instances of a service to run, for example payment=3. A server of an open shop (nats,
     /// postgres, mailbox) is held stopped by nats=0 and started again by nats=1.
     #[arg(long, value_name = "PART=N")]
@@ -59,6 +63,9 @@ impl Plan {
         let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
         lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
         let mut plan = Self::load(place)?;
+        if more.tls && !plan.tls {
+            bail!("this shop is open without TLS: close it (./scripts/down), then open it with --tls");
+        }
         plan.add(more);
         plan.check(place)?;
         plan.save(place)
@@ -67,6 +74,7 @@ impl Plan {
     /// A later wish replaces an earlier one about the same.
     pub fn add(&mut self, more: &Self) {
         self.cluster |= more.cluster;
+        self.tls |= more.tls;
         for change in &more.scale {
             self.scale.retain(|earlier| earlier.of != change.of);
             self.scale.push(*change);
@@ -105,10 +113,11 @@ impl Plan {
 
     fn lines(&self) -> Vec<String> {
         let cluster = self.cluster.then(|| "cluster".to_owned());
+        let tls = self.tls.then(|| "tls".to_owned());
         let scale = self.scale.iter().map(|change| format!("scale {change}"));
         let via = self.via.iter().map(|detour| format!("via {detour}"));
         let set = self.set.iter().map(|setting| format!("set {setting}"));
-        cluster.into_iter().chain(scale).chain(via).chain(set).collect()
+        cluster.into_iter().chain(tls).chain(scale).chain(via).chain(set).collect()
     }
 
     fn parse(text: &str) -> Result<Self> {
@@ -117,6 +126,7 @@ impl Plan {
             let wrong = |why: String| anyhow::anyhow!("{line:?}: {why}");
             match line.split_once(' ') {
                 None if line == "cluster" => plan.cluster = true,
+                None if line == "tls" => plan.tls = true,
                 Some(("scale", wish)) => plan.scale.push(wish.parse().map_err(wrong)?),
                 Some(("via", wish)) => plan.via.push(wish.parse().map_err(wrong)?),
                 Some(("set", wish)) => plan.set.push(wish.parse().map_err(wrong)?),

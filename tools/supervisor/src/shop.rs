@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use events::permissions;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,7 @@ use crate::process::Process;
 use crate::secrets::Secrets;
 use crate::status::{Board, State, Status};
 use crate::terminal::say;
+use crate::tls::Tls;
 use crate::{databases, env_file, keeper, nats_config, tail};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -55,7 +57,8 @@ impl Shop {
         let http = reqwest::Client::builder().no_proxy().build()?;
         let ports = Mutex::new(Ports::load(&place));
         let broker = plan.broker();
-        let launcher = Launcher { place, secrets, ports, broker, bind, staff_token, servers, http };
+        let tls = plan.tls.then(|| Tls::prepare(&place)).transpose()?;
+        let launcher = Launcher { place, secrets, ports, broker, tls, bind, staff_token, servers, http };
         let shop = Self { launcher: Arc::new(launcher), wishes, board, keepers: BTreeMap::new() };
         shop.settle_ports(plan)?;
         Ok(shop)
@@ -240,12 +243,11 @@ fn secret_names() -> Vec<String> {
         env_file::STAFF_TOKEN.to_owned(),
         databases::SUPERUSER.to_owned(),
         databases::password_name(databases::OPERATOR),
-        nats_config::password_name(nats_config::OPERATOR),
         nats_config::password_name(nats_config::ROUTES),
     ];
     for service in SERVICES {
         names.push(databases::password_name(&service.database()));
-        names.push(nats_config::password_name(service.name));
     }
+    names.extend(permissions::users().map(nats_config::password_name));
     names
 }

@@ -7,7 +7,9 @@
 //! many rows unmarked do no harm, for consumers recognise what they have seen.
 
 use std::cmp::max;
+use std::time::Duration;
 
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use events::topology::{STREAMS, StreamSpec};
 use sqlx::{Connection, PgConnection};
@@ -19,7 +21,9 @@ use super::{Memory, Relay, RelayError};
 use crate::failpoint;
 use crate::streams::{self, SetupError};
 
-const COMPARE_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
+const COMPARE_EVERY: Duration = Duration::from_secs(2);
+/// The broker forgets a consumer that was made for one look.
+const LOOK_FOR: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Depth {
@@ -59,7 +63,7 @@ impl Relay {
         let mut tx = db.begin().await?;
         // One at a time: another relay would unmark what this one has just published again.
         rows::lead_next(&mut tx).await?;
-        for spec in STREAMS {
+        for spec in streams::used_by(&self.source) {
             let stream = streams::ensure_stream(&self.jetstream, spec, self.settings.streams).await?;
             let lost = match failpoint::is_set("mutation-no-reconciler") {
                 true => 0,
@@ -137,7 +141,10 @@ async fn unmark_lost(
         lost += rows::unmark_stored_since(tx, &prefix(spec), last + 1, &[]).await?;
     }
     if depth == Depth::Search {
-        lost += unmark_replaced(tx, spec, stream).await?;
+        lost += match spec.is_heard() {
+            true => unmark_replaced(tx, spec, stream).await?,
+            false => unmark_unseen(tx, spec, stream).await?,
+        };
     }
     Ok(lost)
 }
@@ -178,6 +185,49 @@ async fn is_in_place(spec: &StreamSpec, stream: &Stream, row: &Published) -> Res
         Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(!spec.is_log()),
         Err(error) => Err(SetupError::broker(error).into()),
     }
+}
+
+/// In a stream that no service may read a row is not looked for where it was stored. What a broker lost is a
+/// tail, so it is enough to know the last message of each of our own subjects: our rows that were stored later
+/// are lost, unless the broker says that they were removed.
+async fn unmark_unseen(tx: &mut PgConnection, spec: &StreamSpec, stream: &Stream) -> Result<u64, RelayError> {
+    let mut lost = 0;
+    for subject in rows::subjects(tx, &prefix(spec)).await? {
+        let last = last_on(stream, &subject).await?;
+        let later = rows::stored_after(tx, &subject, last).await?;
+        if later.is_empty() {
+            continue;
+        }
+        let info = stream.info_builder().with_deleted(true).fetch().await.map_err(SetupError::broker)?.info;
+        let removed = info.state.deleted.unwrap_or_default();
+        let is_lost = |row: &&Published| {
+            let sequence = row.stream_sequence as u64;
+            sequence >= info.state.first_sequence && !removed.contains(&sequence)
+        };
+        let gone: Vec<i64> = later.iter().filter(is_lost).map(|row| row.id).collect();
+        lost += rows::unmark(tx, &gone).await?;
+    }
+    Ok(lost)
+}
+
+/// The number of the last message on a subject, 0 if there is none. Asked by a consumer that is never read: the
+/// broker holds its filter to the subject of this request, for which a service has permission, while a request
+/// for a message by its number would be one for any message.
+async fn last_on(stream: &Stream, subject: &str) -> Result<u64, RelayError> {
+    let look = pull::Config {
+        name: Some(format!("look-{}", uuid::Uuid::new_v4().simple())),
+        filter_subject: subject.to_owned(),
+        deliver_policy: DeliverPolicy::Last,
+        ack_policy: AckPolicy::None,
+        inactive_threshold: LOOK_FOR,
+        memory_storage: true,
+        num_replicas: 1,
+        ..pull::Config::default()
+    };
+    let look = stream.create_consumer(look).await.map_err(SetupError::broker)?;
+    let info = look.cached_info();
+    // It stands before the message it would deliver first.
+    Ok(if info.num_pending == 0 { 0 } else { info.delivered.stream_sequence + 1 })
 }
 
 /// `orders.`: what the subjects of a stream begin with.

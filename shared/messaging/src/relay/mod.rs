@@ -42,7 +42,7 @@ const COMMIT_AFTER: Duration = Duration::from_millis(500);
 pub struct Relay {
     pub pool: PgPool,
     pub jetstream: Context,
-    /// For `ce-source`: the service's name.
+    /// The service's name, for `ce-source` and for the streams it uses.
     pub source: String,
     pub outbox_written: Arc<Notify>,
     pub settings: Settings,
@@ -118,13 +118,13 @@ impl Relay {
         }
     }
 
-    /// All streams, so that the shop's map is complete whichever service starts first.
+    /// All it uses, so that they are there whichever service starts first.
     async fn declare_streams(&self) -> Result<(), SetupError> {
         for attempt in 1_u32.. {
             let declared = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
-                declared = streams::declare_all(&self.jetstream, self.settings.streams) => declared,
+                declared = streams::declare(&self.jetstream, &self.source, self.settings.streams) => declared,
             };
             match declared {
                 Ok(()) => break,

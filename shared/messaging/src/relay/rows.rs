@@ -152,6 +152,34 @@ pub async fn published(
     .await
 }
 
+/// The subjects of published rows that begin with `prefix`.
+pub async fn subjects(tx: &mut PgConnection, prefix: &str) -> Result<Vec<String>, sqlx::Error> {
+    let subjects = sqlx::query_scalar(
+        "select distinct subject from outbox where published_at is not null and starts_with(subject, $1)",
+    );
+    subjects.bind(prefix).fetch_all(tx).await
+}
+
+/// The published rows of one subject that were stored after the message `sequence`.
+pub async fn stored_after(
+    tx: &mut PgConnection,
+    subject: &str,
+    sequence: u64,
+) -> Result<Vec<Published>, sqlx::Error> {
+    let rows = sqlx::query_as(
+        "select id, event_id, stream_sequence from outbox
+         where published_at is not null and subject = $1 and stream_sequence > $2",
+    );
+    rows.bind(subject).bind(sequence as i64).fetch_all(tx).await
+}
+
+/// These rows are to be published again.
+pub async fn unmark(tx: &mut PgConnection, ids: &[i64]) -> Result<u64, sqlx::Error> {
+    let unmarked =
+        sqlx::query("update outbox set published_at = null, stream_sequence = null where id = any($1)");
+    Ok(unmarked.bind(ids).execute(tx).await?.rows_affected())
+}
+
 /// When the stream was created that was published to so far, in the broker's words.
 pub async fn remembered(tx: &mut PgConnection, stream: &str) -> Result<Option<String>, sqlx::Error> {
     sqlx::query_scalar("select created from relay_streams where stream = $1")

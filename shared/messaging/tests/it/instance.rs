@@ -76,6 +76,7 @@ pub async fn environment() -> Option<(String, PgPool, Context)> {
         .connect_with(database)
         .await
         .unwrap();
-    let client = async_nats::connect(std::env::var("NATS_URL").unwrap()).await.unwrap();
+    let (options, servers) = messaging::broker::parse(&std::env::var("NATS_URL").unwrap()).unwrap();
+    let client = options.connect(servers).await.unwrap();
     Some((name, pool, jetstream::new(client)))
 }

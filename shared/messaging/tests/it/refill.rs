@@ -178,6 +178,45 @@ async fn dead_letters_survive_a_broker_that_lost_them() {
     consumer.stop().await;
 }
 
+/// The relay may not read letters by their number, so it must tell a lost one from one that was dealt with.
+#[tokio::test]
+async fn a_lost_letter_comes_back_though_others_have_its_number_and_a_removed_one_does_not() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let consumer = run(&world, &pool, "a", Recorder);
+    let letters = async |count: usize| {
+        eventually("so many letters are there", async || {
+            let letters =
+                world.dead_letters().await.into_iter().filter(|letter| letter.consumer == "loyalty");
+            let letters: Vec<_> = letters.collect();
+            (letters.len() == count).then_some(letters)
+        })
+        .await
+    };
+    for n in 1..=2 {
+        world.publish_event(&order(&format!("hopeless-{n}"))).await;
+        letters(n).await;
+    }
+    let last = letters(2).await.pop().unwrap();
+    let dlq = world.jetstream().get_stream(DLQ.name).await.unwrap();
+    dlq.delete_message(last.number).await.unwrap();
+    // Stored after the removal, so that the copy has both.
+    world.publish("dlq.payment", "a letter of somebody else").await;
+    let kept = letters(1).await.pop().unwrap();
+    world.copy_broker_store();
+    world.publish_event(&order("hopeless-3")).await;
+    let lost = letters(2).await.pop().unwrap();
+    consumer.stop().await;
+    crash(&world, async || {}).await;
+    for _ in 0..3 {
+        world.publish("dlq.payment", "letters of somebody else").await;
+    }
+    let consumer = run(&world, &pool, "a", Recorder);
+    let after: Vec<String> = letters(2).await.into_iter().map(|letter| letter.event_id).collect();
+    assert_eq!(after, [kept.event_id, lost.event_id]);
+    consumer.stop().await;
+}
+
 #[tokio::test]
 async fn an_outbox_that_lost_nothing_publishes_nothing_again() {
     let world = World::start().await;

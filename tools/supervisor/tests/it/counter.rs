@@ -1,6 +1,7 @@
 //! A customer, a barista and an operator: the shop seen from outside, through what `.run/env` says.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
@@ -71,6 +72,7 @@ impl Counter {
 
     pub async fn jetstream(&self) -> async_nats::jetstream::Context {
         let (options, servers) = messaging::broker::parse(self.env("OPERATOR_NATS_URL")).unwrap();
+        let options = messaging::broker::trusting(options, self.env.get("NATS_CA").map(Path::new));
         async_nats::jetstream::new(options.connect(servers).await.unwrap())
     }
 
@@ -80,7 +82,7 @@ impl Counter {
     }
 
     pub fn mails(&self) -> Vec<String> {
-        let folder = std::path::Path::new(self.env("MAIL_DIR")).join("new");
+        let folder = Path::new(self.env("MAIL_DIR")).join("new");
         let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
         files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect()
     }
@@ -93,6 +95,16 @@ impl Counter {
     pub fn audit(&self) {
         let output = self.coffeectl(&["audit", "--wait", "90s"]);
         assert!(output.status.success(), "{}\n{}", text(&output), self.shop.own_log());
+        self.nothing_was_refused();
+    }
+
+    /// The broker writes down whatever it refused to a service.
+    fn nothing_was_refused(&self) {
+        for log in std::fs::read_dir(self.shop.run_folder().join("logs")).unwrap().flatten() {
+            let text = std::fs::read_to_string(log.path()).unwrap_or_default();
+            let refused = text.lines().find(|line| line.contains("Violation"));
+            assert!(refused.is_none(), "{}: {refused:?}", log.path().display());
+        }
     }
 
     pub fn kill(&self, process: &str) {

@@ -1,14 +1,16 @@
 //! Real shops with a real broker, database server and mailbox. Where the supervisor is tested the services
 //! are stand-ins, so that what a service does cannot hide what the supervisor does; `whole_shop`,
-//! `traces`, `trouble` and `leader` are the shop as people meet it, end to end.
+//! `traces`, `trouble`, `leader` and `encrypted` are the shop as people meet it, end to end.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod closing;
 mod cluster;
 mod collector;
 mod counter;
+mod encrypted;
 mod holding;
 mod leader;
+mod locks;
 mod opening;
 mod restarting;
 mod shop;

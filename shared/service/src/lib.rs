@@ -11,6 +11,7 @@ pub mod health;
 mod http;
 pub mod problem;
 mod run;
+mod sampler;
 mod spans;
 pub mod staff;
 mod telemetry;

@@ -51,10 +51,7 @@ impl FromRow<'_, PgRow> for Payment {
             uncertain: row.try_get("uncertain")?,
             attempts: row.try_get("attempts")?,
             due: Due::Unchanged,
-            trace: TraceContext {
-                traceparent: row.try_get("traceparent")?,
-                tracestate: row.try_get("tracestate")?,
-            },
+            trace: TraceContext::from_parts(row.try_get("traceparent")?, row.try_get("tracestate")?),
         })
     }
 }

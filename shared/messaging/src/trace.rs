@@ -12,6 +12,8 @@ pub struct TraceContext {
     /// `00-<32 hex trace id>-<16 hex span id>-<2 hex flags>`
     pub traceparent: String,
     pub tracestate: Option<String>,
+    /// Nobody came with it: its span is nobody's, and whoever starts one begins the trace.
+    begins: bool,
 }
 
 impl TraceContext {
@@ -21,6 +23,7 @@ impl TraceContext {
             Some(traceparent) => TraceContext {
                 traceparent: traceparent.to_owned(),
                 tracestate: tracestate.filter(|state| state.len() <= 512).map(str::to_owned),
+                begins: false,
             },
             None => TraceContext::start(),
         }
@@ -34,7 +37,19 @@ impl TraceContext {
     fn start() -> TraceContext {
         let trace = Uuid::new_v4().simple().to_string();
         let span = Uuid::new_v4().simple().to_string();
-        TraceContext { traceparent: format!("00-{trace}-{}-01", &span[..16]), tracestate: None }
+        let traceparent = format!("00-{trace}-{}-01", &span[..16]);
+        TraceContext { traceparent, tracestate: None, begins: true }
+    }
+
+    /// Whether there is a span that another one can be under.
+    pub(crate) fn is_parent(&self) -> bool {
+        !self.begins
+    }
+
+    /// Whether somebody collects the spans of this trace, as the one who began it decided.
+    pub(crate) fn is_sampled(&self) -> bool {
+        let flags = self.traceparent.get(53..55).and_then(|flags| u8::from_str_radix(flags, 16).ok());
+        flags.is_some_and(|flags| flags & 1 == 1)
     }
 
     /// As OpenTelemetry has it. What is malformed, which only our own database could contain, becomes invalid.
@@ -55,6 +70,7 @@ impl TraceContext {
         TraceContext {
             traceparent: format!("00-{trace:032x}-{id:016x}-{flags:02x}"),
             tracestate: (!state.is_empty()).then_some(state),
+            begins: false,
         }
     }
 
@@ -86,6 +102,15 @@ mod tests {
     }
 
     #[test]
+    fn the_flags_say_whether_a_trace_is_collected() {
+        for (flags, sampled) in [("00", false), ("01", true), ("02", false), ("03", true)] {
+            let parent = format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
+            let context = TraceContext::from_parts(Some(&parent), None);
+            assert!(context.is_parent() && context.is_sampled() == sampled, "{flags}");
+        }
+    }
+
+    #[test]
     fn a_valid_parent_is_kept_and_a_broken_one_replaced() {
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert_eq!(TraceContext::from_parts(Some(parent), Some("a=1")).traceparent, parent);
@@ -97,6 +122,7 @@ mod tests {
         ] {
             let fresh = TraceContext::from_parts(broken, None);
             assert!(is_valid(&fresh.traceparent), "{}", fresh.traceparent);
+            assert!(!fresh.is_parent());
             assert_eq!(fresh.trace_id().len(), 32);
         }
     }

@@ -46,10 +46,14 @@ pub struct Config {
     #[arg(long, env, value_enum, default_value = "human")]
     pub log_format: LogFormat,
 
-    /// Where to send traces, by OTLP over gRPC: http://host:4317. Without it there are none. How many of them:
-    /// OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG.
+    /// Where to send traces, by OTLP over gRPC: http://host:4317. Without it there are none.
     #[arg(long = "traces-endpoint", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub traces_endpoint: Option<String>,
+
+    /// How many traces of each kind (route or consumer) may begin here in a second; what continues a trace follows
+    /// whoever began it. OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG, if set, decide instead.
+    #[arg(long, env, default_value_t = 20)]
+    pub traces_per_second: u32,
 
     /// Whether what a consumer does continues the trace of the message, or starts one that is linked with it.
     #[arg(long, env, value_enum, default_value = "parent")]

@@ -15,6 +15,7 @@ mod media;
 mod patience;
 pub mod problem;
 mod run;
+mod sampler;
 mod serve;
 mod spans;
 pub mod staff;

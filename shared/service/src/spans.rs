@@ -1,5 +1,6 @@
 //! Sends the spans of this process to a collector, over OTLP (<https://opentelemetry.io/docs/specs/otlp/>). The usual
-//! variables say where to and how many: `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_…`.
+//! variables say where to and how many: `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_…`; unless told
+//! which, a few traces a second (see [`crate::sampler`]).
 //! Nothing waits for the collector: spans are put in a bounded queue, and those that find it full, or are sent to
 //! a collector that is away, are dropped and counted.
 
@@ -12,10 +13,12 @@ use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, Span, SpanData, SpanExporter, SpanProcessor,
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, Span, SpanData, SpanExporter,
+    SpanProcessor,
 };
 
 use crate::config::{Config, TraceConsumers};
+use crate::sampler::PerSecond;
 
 /// Spans of about a second at full load.
 const QUEUE: usize = 16_384;
@@ -54,16 +57,23 @@ impl Spans {
             .with_attribute(KeyValue::new("service.instance.id", instance.to_owned()))
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .build();
-        let provider = SdkTracerProvider::builder()
+        let mut provider = SdkTracerProvider::builder()
             .with_span_processor(Counted(processor))
             .with_max_links_per_span(LINKS)
-            .with_resource(resource)
-            .build();
+            .with_resource(resource);
+        // The SDK reads it too, and knows what its values mean.
+        let told = std::env::var("OTEL_TRACES_SAMPLER").unwrap_or_default();
+        if told.is_empty() {
+            let sampler = PerSecond::new(config.traces_per_second);
+            provider = provider.with_sampler(Sampler::ParentBased(Box::new(sampler)));
+        }
+        let provider = provider.build();
         opentelemetry::global::set_tracer_provider(provider.clone());
-        span::collect(match config.trace_consumers {
+        let style = match config.trace_consumers {
             TraceConsumers::Parent => Style::Parent,
             TraceConsumers::Link => Style::Link,
-        });
+        };
+        span::collect(style, told.is_empty() || told.starts_with("parentbased_"));
         Ok(Spans(Some(provider)))
     }
 

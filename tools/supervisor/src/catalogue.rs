@@ -1,4 +1,5 @@
-//! What a shop is made of, in one table: the three servers everything stands on and the services.
+//! What a shop is made of, in one table: the three servers everything stands on, the services, and the trace page,
+//! without which everything works as well.
 //!
 //! Adding a service to the shop means adding its name and port here; its database, its user on the
 //! broker, its address in the env file, its log and its process all follow from the name.
@@ -31,6 +32,12 @@ pub const CLUSTER: u32 = 3;
 pub const NATS_ROUTES: Part = Part { name: "nats-routes", port: 6222, port_variable: "NATS_ROUTES_PORT" };
 pub const NATS_MONITOR: Part = Part { name: "nats-monitor", port: 8222, port_variable: "NATS_MONITOR_PORT" };
 
+/// The trace page. The shop opens without it if need be.
+pub const TRACES: Part = Part { name: "traces", port: 16686, port_variable: "TRACES_PORT" };
+
+/// Where the trace page receives spans. No process of its own.
+pub const TRACES_OTLP: Part = Part { name: "traces-otlp", port: 4317, port_variable: "TRACES_OTLP_PORT" };
+
 /// The services, all started at once. 8082 is kept for a control room.
 pub const SERVICES: [Part; 8] = [
     Part { name: "card-processor", port: 8090, port_variable: "CARD_PROCESSOR_PORT" },
@@ -48,7 +55,7 @@ pub const CARD_PROCESSOR: Part = SERVICES[0];
 
 /// Everything that has a port.
 pub fn parts() -> impl Iterator<Item = Part> {
-    SERVERS.into_iter().chain([NATS_ROUTES, NATS_MONITOR]).chain(SERVICES)
+    SERVERS.into_iter().chain([NATS_ROUTES, NATS_MONITOR, TRACES, TRACES_OTLP]).chain(SERVICES)
 }
 
 /// The service of this name, or what to say to somebody who thought there was one.
@@ -115,6 +122,11 @@ impl Instance {
 
     pub fn is_server(&self) -> bool {
         SERVERS.contains(&self.part)
+    }
+
+    /// Whether nothing of the shop needs it.
+    pub fn is_optional(&self) -> bool {
+        self.part == TRACES
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use events::topology;
 
 use crate::broker::Broker;
-use crate::catalogue::{CARD_PROCESSOR, Instance, MAILBOX, POSTGRES, SERVICES};
+use crate::catalogue::{CARD_PROCESSOR, Instance, MAILBOX, POSTGRES, SERVICES, TRACES, TRACES_OTLP};
 use crate::place::{Place, write_private};
 use crate::plan::Plan;
 use crate::ports::Ports;
@@ -76,7 +76,7 @@ impl Addresses<'_> {
     }
 
     /// Everything in `.run/env`.
-    pub fn of_shop(&self, place: &Place) -> BTreeMap<String, String> {
+    pub fn of_shop(&self, place: &Place, plan: &Plan) -> BTreeMap<String, String> {
         let port = |of| self.ports.of(&of);
         let mut all = BTreeMap::from([
             ("MAIL_DIR".to_owned(), place.mail().display().to_string()),
@@ -91,7 +91,16 @@ impl Addresses<'_> {
             all.insert(format!("{variable}_URL"), self.http(&Instance::first(service)));
             all.insert(format!("{variable}_DATABASE_URL"), self.database(&name, &name, port));
         }
+        if plan.has_traces() {
+            all.insert("TRACES_URL".to_owned(), self.http(&Instance::first(TRACES)));
+            all.insert("TRACES_OTLP_URL".to_owned(), self.otlp());
+        }
         all
+    }
+
+    /// Where the trace page receives spans.
+    pub fn otlp(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.of(&Instance::first(TRACES_OTLP)))
     }
 
     /// The address of an instance's HTTP API as this machine reaches it.

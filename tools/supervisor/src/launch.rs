@@ -1,7 +1,7 @@
 //! How each kind of process is started and asked whether it is ready.
 
 use std::env;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
 use crate::broker::Broker;
-use crate::catalogue::{Instance, MAILBOX, NATS, NATS_MONITOR, POSTGRES, SERVICES};
+use crate::catalogue::{Instance, MAILBOX, NATS, NATS_MONITOR, POSTGRES, SERVICES, TRACES, TRACES_OTLP};
 use crate::env_file::Addresses;
 use crate::place::Place;
 use crate::plan::Plan;
@@ -19,6 +19,11 @@ use crate::readiness::Probe;
 use crate::secrets::Secrets;
 use crate::tls::Tls;
 use crate::{databases, env_file, nats_config};
+
+/// The program of the part `traces`.
+const TRACE_PAGE: &str = "trace-page";
+/// Tells a service where to send spans.
+const COLLECTOR: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// Where the servers' programs are (see `scripts/lib/get-servers`).
 #[derive(Debug)]
@@ -84,6 +89,15 @@ impl Launcher {
         Ok(())
     }
 
+    /// Why there can be no trace page, if there cannot.
+    pub fn missing_traces(place: &Place) -> Option<String> {
+        let program = place.programs.join(TRACE_PAGE);
+        (!program.is_file()).then(|| {
+            let folder = place.programs.display();
+            format!("no program {TRACE_PAGE} in {folder}: build it with `cargo build --release --bin {TRACE_PAGE}`")
+        })
+    }
+
     pub fn port(&self, instance: &Instance) -> u16 {
         self.ports.lock().expect("no thread panics with the ports in hand").of(instance)
     }
@@ -106,6 +120,7 @@ impl Launcher {
             NATS => self.nats(instance)?,
             POSTGRES => self.postgres(instance),
             MAILBOX => self.mailbox(instance),
+            TRACES => self.traces(instance)?,
             _ => self.service(instance)?,
         };
         Process::start(command, &self.place.log(instance))
@@ -156,6 +171,20 @@ impl Launcher {
         command
     }
 
+    /// Its pages are where `JAEGER_UI` says, which it reads itself.
+    fn traces(&self, instance: &Instance) -> Result<Command> {
+        if let Some(missing) = Self::missing_traces(&self.place) {
+            bail!(missing);
+        }
+        let mut command = Command::new(self.place.programs.join(TRACE_PAGE));
+        command
+            .arg("--http")
+            .arg(SocketAddr::new(self.bind, self.port(instance)).to_string())
+            .arg("--otlp")
+            .arg(format!("127.0.0.1:{}", self.port(&instance.also(TRACES_OTLP))));
+        Ok(command)
+    }
+
     /// What is wanted is read at every start, so that a change takes effect at the next.
     fn service(&self, instance: &Instance) -> Result<Command> {
         let plan = Plan::load(&self.place)?;
@@ -163,6 +192,10 @@ impl Launcher {
         // What a service is not told, such as a broker it has no business with, it does not find by accident.
         for (name, _) in env_file::TOLD {
             command.env_remove(name);
+        }
+        // Unless somebody has another collector, or wants none: it may be empty.
+        if plan.has_traces() && env::var_os(COLLECTOR).is_none() {
+            command.env(COLLECTOR, self.with_addresses(|addresses| addresses.otlp()));
         }
         command
             .envs(plan.settings(instance.part))

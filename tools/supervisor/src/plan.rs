@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use anyhow::{Context, Result, bail};
 
 use crate::broker::Broker;
-use crate::catalogue::{Instance, NATS, Part, SERVERS, SERVICES};
+use crate::catalogue::{Instance, NATS, Part, SERVERS, SERVICES, TRACES};
 use crate::detour::Detour;
 use crate::place::{Place, write_private};
 use crate::scale::Change;
@@ -27,7 +27,8 @@ pub struct Plan {
     #[arg(long)]
     pub tls: bool,
     /// How many instances of a service to run, for example payment=3. A server of an open shop (nats,
-    /// postgres, mailbox) is held stopped by nats=0 and started again by nats=1.
+    /// postgres, mailbox) is held stopped by nats=0 and started again by nats=1. With traces=0 there is no
+    /// trace page; services send spans to it if it was wanted when they started.
     #[arg(long, value_name = "PART=N")]
     pub scale: Vec<Change>,
     /// Tell a service another port on 127.0.0.1 for what it uses (nats, postgres, mailbox or
@@ -160,17 +161,25 @@ impl Plan {
         self.scale.iter().filter(|change| change.holds()).map(|change| change.of).collect()
     }
 
-    /// Every process that should run: the servers, then the services.
+    /// Every process that should run: the servers, then the trace page, then the services.
     pub fn wanted(&self) -> Vec<Instance> {
         let held = self.held();
         let mut wanted = self.servers();
         wanted.retain(|server| !held.contains(server));
-        for part in SERVICES {
-            let change = self.scale.iter().find(|change| change.of == Instance::first(part));
-            let count = change.map_or(1, |change| change.count);
-            wanted.extend((1..=count).map(|number| Instance { part, number }));
+        for part in [TRACES].into_iter().chain(SERVICES) {
+            wanted.extend((1..=self.count(part)).map(|number| Instance { part, number }));
         }
         wanted
+    }
+
+    fn count(&self, part: Part) -> u32 {
+        let change = self.scale.iter().find(|change| change.of == Instance::first(part));
+        change.map_or(1, |change| change.count)
+    }
+
+    /// Whether there is a trace page.
+    pub fn has_traces(&self) -> bool {
+        self.count(TRACES) > 0
     }
 
     /// The port a service is told for what it uses, if not the real one.
@@ -202,10 +211,19 @@ mod tests {
 
     #[test]
     fn a_service_can_have_more_instances_or_none() {
-        assert_eq!(Plan::default().wanted().len(), SERVERS.len() + SERVICES.len());
+        assert_eq!(Plan::default().wanted().len(), SERVERS.len() + 1 + SERVICES.len());
         let names = names(&plan("scale payment=3\nscale order-api=0\n").wanted());
-        assert_eq!(names.len(), SERVERS.len() + SERVICES.len() + 1);
+        assert_eq!(names.len(), SERVERS.len() + 1 + SERVICES.len() + 1);
         assert!(names.contains(&"payment-3".to_owned()) && !names.contains(&"order-api".to_owned()));
+    }
+
+    #[test]
+    fn the_trace_page_is_there_unless_somebody_does_without() {
+        let mut plan = Plan::default();
+        assert!(plan.has_traces() && plan.wanted().contains(&Instance::first(TRACES)));
+        plan.add(&self::plan("scale traces=0\n"));
+        assert!(!plan.has_traces() && !plan.wanted().contains(&Instance::first(TRACES)));
+        assert!(plan.held().is_empty());
     }
 
     #[test]

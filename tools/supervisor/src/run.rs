@@ -4,10 +4,12 @@ use anyhow::{Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::catalogue::{Instance, TRACES};
+use crate::launch::Launcher;
 use crate::lock::Lock;
 use crate::place::Place;
 use crate::plan::Plan;
-
+use crate::scale::Change;
 use crate::shop::Shop;
 use crate::status::Board;
 use crate::tail;
@@ -58,6 +60,12 @@ async fn keep_open(place: &Place, wishes: &Plan, board: &Board, signals: &mut Si
     let mut plan = Plan::load(place)?;
     plan.add(wishes);
     plan.check(place)?;
+    if plan.has_traces()
+        && let Some(missing) = Launcher::missing_traces(place)
+    {
+        say(&format!("NOTE: the shop has no trace page: {missing}"));
+        plan.add(&without_traces());
+    }
     let mut shop = Shop::prepare(place.clone(), board.clone(), &plan).await?;
     plan.save(place)?;
     let opened = tokio::select! {
@@ -80,6 +88,10 @@ async fn keep_open(place: &Place, wishes: &Plan, board: &Board, signals: &mut Si
     shop.close().await;
     say("the shop is closed");
     opened.map(|_| ())
+}
+
+fn without_traces() -> Plan {
+    Plan { scale: vec![Change { of: Instance::first(TRACES), count: 0 }], ..Plan::default() }
 }
 
 enum Told {

@@ -15,7 +15,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalogue::{Instance, NATS, NATS_MONITOR, NATS_ROUTES, POSTGRES, SERVERS, SERVICES};
+use crate::catalogue::{
+    Instance, NATS, NATS_MONITOR, NATS_ROUTES, POSTGRES, SERVERS, SERVICES, TRACES, TRACES_OTLP,
+};
 use crate::launch::{Launcher, Servers};
 use crate::place::Place;
 use crate::plan::Plan;
@@ -74,6 +76,9 @@ impl Shop {
         let plan = Plan::load(self.place())?;
         let (servers, services): (Vec<_>, Vec<_>) = plan.wanted().into_iter().partition(Instance::is_server);
         self.keep_all(&servers);
+        if plan.has_traces() {
+            self.keep_all(&[Instance::first(TRACES)]); // by the time there are spans it is ready
+        }
         self.wait_until_ready(&plan.able_servers()).await?;
         let postgres = Instance::first(POSTGRES);
         if servers.contains(&postgres) {
@@ -101,11 +106,14 @@ impl Shop {
         Ok(())
     }
 
-    /// Stops everything: the services first, all at once, then what they stand on.
+    /// Stops everything: the services first, all at once, then the trace page, which hears their last spans,
+    /// then what they stand on.
     pub async fn close(&mut self) {
-        let services: Vec<_> =
-            self.keepers.keys().copied().filter(|instance| !instance.is_server()).collect();
+        let (rest, services): (Vec<Instance>, Vec<_>) =
+            self.keepers.keys().copied().partition(|one: &Instance| one.is_server() || one.is_optional());
         self.stop(&services).await;
+        let traces: Vec<_> = rest.into_iter().filter(Instance::is_optional).collect();
+        self.stop(&traces).await;
         for server in SERVERS.iter().rev() {
             let instances: Vec<_> = self.keepers.keys().copied().filter(|of| of.part == *server).collect();
             self.stop(&instances).await;
@@ -120,9 +128,8 @@ impl Shop {
         let mut running: BTreeSet<_> = survivors(self.place()).into_iter().collect();
         running.extend(self.keepers.keys());
         running.extend(plan.held()); // its address is what the services know it by
-        if plan.cluster {
-            add_endpoints(&mut wanted);
-            add_endpoints(&mut running);
+        for instances in [&mut wanted, &mut running] {
+            add_endpoints(instances, plan.cluster);
         }
         let wanted: Vec<_> = wanted.into_iter().collect();
         {
@@ -132,7 +139,7 @@ impl Shop {
             }
             ports.save(self.place())?;
         }
-        let variables = self.launcher.with_addresses(|addresses| addresses.of_shop(self.place()));
+        let variables = self.launcher.with_addresses(|addresses| addresses.of_shop(self.place(), plan));
         env_file::write(self.place(), &variables)
     }
 
@@ -169,12 +176,12 @@ impl Shop {
         let problem = |status: &Status| {
             instances.iter().find_map(|instance| {
                 let part = status.parts.get(&instance.to_string())?;
-                (part.deaths > DEATHS_ALLOWED && part.state == State::Dead)
+                (part.deaths > DEATHS_ALLOWED && part.state == State::Dead && !instance.is_optional())
                     .then(|| (*instance, part.last_death.clone()))
             })
         };
         let all_ready =
-            |status: &Status| instances.iter().all(|instance| status.is_ready(&instance.to_string()));
+            |status: &Status| instances.iter().all(|instance| status.is_good(&instance.to_string()));
         let waited =
             timeout(READY_WITHIN, changes.wait_for(|status| all_ready(status) || problem(status).is_some()))
                 .await;
@@ -188,7 +195,8 @@ impl Shop {
             },
             Err(_) => {
                 let status = self.board.subscribe().borrow().clone();
-                let late = instances.iter().find(|instance| !status.is_ready(&instance.to_string()));
+                let mut needed = instances.iter().filter(|instance| !instance.is_optional());
+                let late = needed.find(|instance| !status.is_ready(&instance.to_string()));
                 match late {
                     Some(instance) => Err(self.could_not_start(
                         instance,
@@ -210,11 +218,14 @@ impl Shop {
     }
 }
 
-/// Adds the other ports of the nats-servers among these.
-fn add_endpoints(instances: &mut BTreeSet<Instance>) {
-    let brokers: Vec<_> = instances.iter().filter(|instance| instance.part == NATS).copied().collect();
-    for broker in brokers {
-        instances.extend([broker.also(NATS_ROUTES), broker.also(NATS_MONITOR)]);
+/// Adds the other ports of the trace page and, of a cluster, of the nats-servers among these.
+fn add_endpoints(instances: &mut BTreeSet<Instance>, cluster: bool) {
+    for instance in instances.clone() {
+        match instance.part {
+            NATS if cluster => instances.extend([instance.also(NATS_ROUTES), instance.also(NATS_MONITOR)]),
+            TRACES => instances.extend([instance.also(TRACES_OTLP)]),
+            _ => {}
+        }
     }
 }
 

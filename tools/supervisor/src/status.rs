@@ -50,9 +50,15 @@ impl Status {
         self.parts.get(name).is_some_and(|part| part.state == State::Ready)
     }
 
-    /// Everything that should run is ready, and nothing else is left.
+    /// Ready, or something that nobody has to wait for.
+    pub fn is_good(&self, name: &str) -> bool {
+        let optional = Instance::parse(name).is_some_and(|instance| instance.is_optional());
+        self.is_ready(name) || optional && self.parts.get(name).is_some_and(|part| part.state == State::Dead)
+    }
+
+    /// Everything that should run is, and nothing else is left.
     pub fn is_settled(&self) -> bool {
-        self.wanted.iter().all(|name| self.is_ready(name)) && self.parts.len() == self.wanted.len()
+        self.wanted.iter().all(|name| self.is_good(name)) && self.parts.len() == self.wanted.len()
     }
 }
 
@@ -114,7 +120,22 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::{CARD_PROCESSOR, NATS, POSTGRES};
+    use crate::catalogue::{CARD_PROCESSOR, NATS, POSTGRES, TRACES};
+
+    #[test]
+    fn a_trace_page_that_dies_keeps_nobody_waiting() {
+        let (traces, nats) = (Instance::first(TRACES), Instance::first(NATS));
+        let board = Board::new();
+        let settled = || board.subscribe().borrow().is_settled();
+        board.change(|status| status.wanted = vec!["nats".to_owned(), "traces".to_owned()]);
+        board.set(&nats, State::Ready, 0, None);
+        board.set(&traces, State::Starting, 0, None);
+        assert!(!settled());
+        board.set(&traces, State::Dead, 1, None);
+        assert!(settled());
+        board.set(&nats, State::Dead, 1, None);
+        assert!(!settled());
+    }
 
     #[test]
     fn a_server_that_comes_back_has_the_services_asked_again() {

@@ -67,12 +67,15 @@ fn welcome(place: &Place) -> anyhow::Result<()> {
     let elsewhere = std::fs::read_link(place.data().join("postgres/elsewhere"));
     let elsewhere =
         elsewhere.map_or(String::new(), |path| format!("  databases        {}\n", path.display()));
+    let traces = variables.get("TRACES_URL");
+    let traces = traces
+        .map_or(String::new(), |url| format!("  traces           {url}   (of one order: /trace/TRACE-ID)\n"));
     plain(&format!(
         "\n  The shop is open.\n\n\
          \x20 order-api        {}   (its pages: /docs)\n\
          \x20 kitchen-display  {}\n\
          \x20 card-processor   {}\n\
-         \x20 mail             {}\n{elsewhere}\
+         \x20 mail             {}\n{traces}{elsewhere}\
          \x20 all addresses    {env}\n\
          \x20 logs             {}\n\n\
          \x20 A first order:\n\n\

@@ -135,7 +135,7 @@ fn is_as_wanted(status: &Status, plan: &Plan) -> bool {
 /// Fails if a part that is wanted dies again and again, unless it may do so for want of a held server.
 fn check_deaths(place: &Place, status: &Status, plan: &Plan) -> Result<()> {
     let mut wanted = plan.wanted();
-    wanted.retain(|part| part.is_server() || plan.held().is_empty());
+    wanted.retain(|part| !part.is_optional() && (part.is_server() || plan.held().is_empty()));
     let counts = |name: &str| Instance::parse(name).is_some_and(|part| wanted.contains(&part));
     let hopeless = |part: &PartStatus| part.state == State::Dead && part.deaths > DEATHS_ALLOWED;
     match status.parts.iter().find(|(name, part)| hopeless(part) && counts(name)) {

@@ -17,9 +17,10 @@ pub struct Counter {
 }
 
 impl Counter {
+    /// Without a trace page, unless it is asked for.
     pub fn open(more: &[&str]) -> Counter {
         let shop = Shop::with_real_services();
-        shop.open(more);
+        shop.open(&[&["--scale", "traces=0"], more].concat());
         let env = shop.env();
         Counter { shop, env, http: reqwest::Client::new() }
     }

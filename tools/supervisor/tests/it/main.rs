@@ -1,6 +1,6 @@
 //! Real shops with a real broker, database server and mailbox. Where the supervisor is tested the services
 //! are stand-ins, so that what a service does cannot hide what the supervisor does; `whole_shop`,
-//! `traces`, `trouble`, `leader` and `encrypted` are the shop as people meet it, end to end.
+//! `traces`, `trace_page`, `trouble`, `leader` and `encrypted` are the shop as people meet it, end to end.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod closing;
@@ -16,6 +16,7 @@ mod restarting;
 mod shop;
 mod stand_in;
 mod telling;
+mod trace_page;
 mod traces;
 mod trouble;
 mod whole_shop;

@@ -1,0 +1,1 @@
+//! Cargo wants a program or a library in every package.

@@ -39,7 +39,15 @@ pub fn trusting(options: ConnectOptions, authority: Option<&Path>) -> ConnectOpt
     }
 }
 
-/// What the broker has refused so far.
+/// What the broker refuses by this error, as in `publish to "orders.created.*"`, if it does. The client only
+/// learns it on the side: the request itself looks like one whose answer is late.
+pub fn refused(error: &ServerError) -> Option<String> {
+    let text = error.to_string().to_lowercase();
+    let (_, what) = text.split_once("permissions violation for ")?;
+    Some(without_numbers(what))
+}
+
+/// What the broker has refused so far, to tell each thing once.
 #[derive(Default)]
 pub struct Refusals(Mutex<HashSet<String>>);
 
@@ -47,16 +55,9 @@ pub struct Refusals(Mutex<HashSet<String>>);
 const REFUSALS: usize = 100;
 
 impl Refusals {
-    /// What is refused, as in `publish to "orders.created.*"`, when it is told for the first time. The client
-    /// only learns it on the side: the request itself looks like one whose answer is late.
-    pub fn news(&self, error: &ServerError) -> Option<String> {
-        let text = error.to_string();
-        let (_, what) = text.split_once(": ").unwrap_or(("", &text));
-        let start = "permissions violation for ";
-        let refused = what.get(..start.len()).filter(|begins| begins.eq_ignore_ascii_case(start));
-        let what = without_numbers(&what[refused?.len()..]);
+    pub fn is_news(&self, refused: &str) -> bool {
         let mut known = self.0.lock().expect("no thread panics with the refusals in hand");
-        (known.len() < REFUSALS && known.insert(what.clone())).then_some(what)
+        known.len() < REFUSALS && known.insert(refused.to_owned())
     }
 }
 
@@ -67,7 +68,7 @@ fn without_numbers(what: &str) -> String {
         let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
         if is_number { token.replace(number, "*") } else { token.to_owned() }
     });
-    tokens.collect::<Vec<_>>().join(".").to_lowercase()
+    tokens.collect::<Vec<_>>().join(".")
 }
 
 /// The oldest nats-server whose consumers can be set back to where a reader died, and find their place again
@@ -98,11 +99,14 @@ mod tests {
     #[test]
     fn each_refusal_is_told_once() {
         let refusals = Refusals::default();
-        let told = |text: &str| refusals.news(&ServerError::Other(text.to_owned()));
+        let told = |text: &str| {
+            let refused = refused(&ServerError::Other(text.to_owned()))?;
+            refusals.is_news(&refused).then_some(refused)
+        };
         let first = told(r#"Permissions Violation for Publish to "orders.created.3""#);
         assert_eq!(first.as_deref(), Some(r#"publish to "orders.created.*""#));
         assert_eq!(told(r#"Permissions Violation for Publish to "orders.created.4""#), None);
         assert!(told(r#"Permissions Violation for Subscription to ">""#).is_some());
-        assert_eq!(told("Maximum Payload Violation"), None);
+        assert_eq!(refused(&ServerError::Other("Maximum Payload Violation".to_owned())), None);
     }
 }

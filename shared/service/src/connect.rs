@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use async_nats::{Event, ServerError, jetstream};
+use async_nats::{Event, jetstream};
 use messaging::TraceContext;
 use messaging::broker::{self, Refusals};
 use secrecy::{ExposeSecret, SecretString};
@@ -125,16 +125,15 @@ pub async fn nats(
 }
 
 fn tell(event: &Event, refusals: &Refusals) {
-    let Event::ServerError(error @ ServerError::Other(_)) = event else {
-        return tracing::info!(%event, "nats");
-    };
-    match refusals.news(error) {
-        Some(denied) => tracing::error!(
+    let Event::ServerError(error) = event else { return tracing::info!(%event, "nats") };
+    match broker::refused(error) {
+        None => tracing::warn!(%event, "nats"),
+        Some(denied) if refusals.is_news(&denied) => tracing::error!(
             denied,
             "the broker refuses this to our user: it does only what shared/events/src/topology.rs says of the \
              service. Correct that, write docker/nats/users.conf anew (docs/containers.md) and restart the broker"
         ),
-        None => tracing::debug!(%event, "nats"),
+        Some(_) => {}
     }
 }
 

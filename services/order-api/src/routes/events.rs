@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
 use service::Problem;
 use sqlx::PgPool;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -36,6 +37,20 @@ pub fn routes(pool: PgPool, watch: Watch) -> OpenApiRouter {
         .with_state(Following { pool, watch })
 }
 
+/// One event of the stream.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what axum writes")]
+struct StatusEvent {
+    #[schema(example = "status")]
+    event: String,
+    /// The order's version.
+    #[schema(example = "3")]
+    id: String,
+    /// The order, as `GET /orders/{id}` shows it, in JSON.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
 /// The same, live
 ///
 /// Server-sent events named `status`: first the order as it is, then every change until it is ready or
@@ -47,7 +62,7 @@ pub fn routes(pool: PgPool, watch: Watch) -> OpenApiRouter {
         ("Last-Event-ID" = Option<String>, Header, description = "The last version that the caller knows"),
     ),
     responses(
-        (status = 200, description = "Events whose data is the order", body = OrderView, content_type = "text/event-stream"),
+        (status = 200, description = "Events whose data is the order", body = StatusEvent, content_type = "text/event-stream"),
         (status = 204, description = "The caller has seen the last event of this order"),
         (status = 404, description = "No such order", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 429, description = "More than one client may ask", body = openapi::Problem, content_type = "application/problem+json",

@@ -69,6 +69,8 @@ async fn events_of_one_order_are_handled_in_their_order_by_two_instances() {
         "create table history (at bigint generated always as identity, order_id text, state text);
          create function note() returns trigger language plpgsql as
              $$ begin insert into history (order_id, state) values (new.order_id, new.state); return new; end $$;
+         create trigger note_new after insert on tickets for each row when (new.state <> 'pending')
+             execute function note();
          create trigger note after update on tickets for each row when (old.state <> new.state)
              execute function note();",
     )

@@ -146,10 +146,10 @@ impl Ports {
     }
 
     fn any_free(&self, bind: IpAddr) -> Result<u16> {
-        // Different shops begin at different places, so those starting together do not race for one port.
+        // Different shops begin at different places and take neighbouring ports from there: so those starting together
+        // do not race for one, and one that is closed for a moment hardly loses any to another.
         let length = SEARCHED.end - SEARCHED.start;
-        let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.subsec_nanos();
-        let start = (nanos / 1000).wrapping_add(std::process::id().wrapping_mul(7919)) % u32::from(length);
+        let start = std::process::id().wrapping_mul(7919) % u32::from(length);
         let start = u16::try_from(start)?;
         match (0..length)
             .map(|n| SEARCHED.start + (start + n) % length)

@@ -36,9 +36,6 @@ impl<C: Consumer> Reader<C> {
 
     /// Handles messages that were delivered before: together what was not tried since, alone what was (see [`alone`]).
     pub(crate) async fn process_suspects(&self, suspects: &[Hand<C::Message>]) {
-        if suspects.is_empty() {
-            return;
-        }
         let ids = ids(suspects);
         let pool = &self.settler.runtime.pool;
         let look = || async {

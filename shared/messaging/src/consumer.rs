@@ -191,8 +191,11 @@ impl<C: Consumer> Reader<C> {
         let in_hand = new.iter().chain(&suspects).map(|hand| &hand.delivery);
         let in_hand = in_hand.chain(unreadable.iter().map(|(delivery, _)| delivery)).collect();
         let work = async {
-            // Suspects are older: in a partition it is their turn first.
-            self.process_suspects(&suspects).await;
+            // Suspects are older: in a partition it is their turn first. They are rare, and on the heap their many steps
+            // do not add to the state that every batch carries.
+            if !suspects.is_empty() {
+                Box::pin(self.process_suspects(&suspects)).await;
+            }
             self.process(&new).await;
             for (delivery, reason) in &unreadable {
                 self.settler.bury(delivery, None, Cause::Unreadable, reason, 1).await;

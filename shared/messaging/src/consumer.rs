@@ -13,6 +13,8 @@ use events::topology::ConsumerSpec;
 use futures::{FutureExt, StreamExt};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::{Mutex, Notify};
+use tokio::task::unconstrained;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::{Delivery, keep_in_hand};
@@ -136,8 +138,12 @@ impl<C: Consumer> Reader<C> {
             let chunk = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                chunk = chunks.next() => chunk.ok_or_else(|| SetupError::broker("the pull ended"))?,
+                // Tokio would have it yield every 128 polls, which makes small transactions of large batches.
+                chunk = unconstrained(chunks.next()) => {
+                    chunk.ok_or_else(|| SetupError::broker("the pull ended"))?
+                }
             };
+            let next = Instant::now() + self.pace();
             let mut deliveries = Vec::with_capacity(chunk.len());
             let mut interruption = None;
             for message in chunk {
@@ -152,6 +158,10 @@ impl<C: Consumer> Reader<C> {
             if let Some(error) = interruption {
                 return Err(error);
             }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = sleep_until(next) => {}
+            }
         }
         while !self.lost.load(Ordering::Relaxed)
             && let Some(Some(chunk)) = chunks.next().now_or_never()
@@ -161,6 +171,12 @@ impl<C: Consumer> Reader<C> {
             }
         }
         Ok(())
+    }
+
+    /// From the beginning of one transaction to that of the next, at least: one costs the same for an event as for
+    /// many, so in a busy moment some are let come together. A partition has a part of the events, and more time.
+    fn pace(&self) -> Duration {
+        Duration::from_millis(if self.partition.is_some() { 40 } else { 10 })
     }
 
     /// Starts pulling, as the successor of whoever read before.

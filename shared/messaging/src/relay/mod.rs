@@ -32,6 +32,8 @@ use crate::{Settings, TraceContext, backoff, failpoint, figures, outbox};
 
 /// How long a row may wait when nobody said that it was written (another instance wrote it).
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// A round costs the same for one row as for many, so in a busy moment some are let come together.
+const GATHER: Duration = Duration::from_millis(5);
 /// Longer is "unknown": publish again.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(3);
 /// For one round, database and broker together. One that takes longer has lost its connection.
@@ -93,6 +95,7 @@ impl Relay {
                 Ok(full) => {
                     failures = 0;
                     if !full {
+                        self.rest(GATHER, false).await;
                         self.rest(LOOK_EVERY, true).await;
                     }
                 }
@@ -178,13 +181,13 @@ impl Relay {
             claims += 1;
             is_full = claimed.len() as i64 == BATCH;
             let goes_on = is_full && claims < CLAIMS && started.elapsed() < COMMIT_AFTER;
-            let last = claimed.last().filter(|_| goes_on).map(|row| row.id);
+            let in_flight = claimed.len();
             failpoint::dies_at("relay-before-publish");
             let (now, next) = tokio::join!(self.publish(claimed), async {
                 self.mark(&mut tx, memory, &published).await?;
-                match last {
-                    Some(last) => Ok(rows::claim(&mut tx, last).await?),
-                    None => Ok::<_, RelayError>(Vec::new()),
+                match goes_on {
+                    true => Ok(rows::claim(&mut tx, in_flight).await?),
+                    false => Ok::<_, RelayError>(Vec::new()),
                 }
             });
             (published, claimed) = (now, next?);

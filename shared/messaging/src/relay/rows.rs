@@ -77,15 +77,17 @@ pub async fn lead_next(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// The oldest unpublished rows with ids above `after`, locked.
-pub async fn claim(tx: &mut PgConnection, after: i64) -> Result<Vec<Row>, sqlx::Error> {
+/// The oldest unpublished rows but the first `in_flight`, locked. Those are on their way; if a row with a lower id has
+/// committed meanwhile, one of them is claimed twice, and the broker recognises it. (A condition on the id would do
+/// without that, but for it Postgres takes the index of all rows instead of the small one of the unpublished.)
+pub async fn claim(tx: &mut PgConnection, in_flight: usize) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as(
         "select id, created_at, event_id, event_type, subject, occurred_at, traceparent, tracestate, headers,
                 body
-         from outbox where published_at is null and id > $1 order by id limit $2 for update skip locked",
+         from outbox where published_at is null order by id limit $1 offset $2 for update skip locked",
     )
-    .bind(after)
     .bind(BATCH)
+    .bind(in_flight as i64)
     .fetch_all(tx)
     .await
 }

@@ -1,4 +1,4 @@
-//! Declares the streams and durable consumers of the [topology](events::topology) on the broker. What
+//! Declares the streams and durable consumers of the [topology] on the broker. What
 //! defines them must match what is there; what merely tunes them is brought up to date, and said. Then keeps
 //! a pull on a consumer going, whatever happens to the connection.
 

@@ -122,7 +122,7 @@ async fn two_instances_share_the_work_and_one_is_killed_meanwhile() {
     assert_eq!(available(&one, "espresso").await, INITIAL - 2 * live);
     assert!(available(&one, "mocha").await >= 0);
     let decided = "select count(*) from reservations";
-    assert_eq!(sqlx::query_scalar::<_, i64>(decided).fetch_one(one.pool()).await.unwrap(), ORDERS as i64);
+    assert_eq!(sqlx::query_scalar::<_, i64>(decided).fetch_one(one.pool()).await.unwrap(), ORDERS);
 
     let mut answered: Vec<_> =
         answers(&world).await.into_iter().map(|(order, kind, _)| (order, kind)).collect();

@@ -25,7 +25,7 @@ struct Config {
     staff: StaffToken,
 
     /// How long a new charge or refund takes, until PUT /behaviour says otherwise.
-    #[arg(long, env, default_value_t = 50)]
+    #[arg(long, env, default_value_t = 10)]
     card_processor_delay_ms: u64,
 }
 

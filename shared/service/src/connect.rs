@@ -38,9 +38,13 @@ pub async fn postgres(
         .options([
             ("statement_timeout", STATEMENT_LIMIT),
             ("idle_in_transaction_session_timeout", STATEMENT_LIMIT),
-            // A plan made while a table is new reads all of it, and a kept one does so for ever as it grows:
-            // measured, a consumer fell from 8,000 to 1,000 events/s within 60,000 events.
-            ("plan_cache_mode", "force_custom_plan"),
+            // One plan for each statement, by index whatever the statistics say (docs/adr/0016-one-plan-for-each-statement.md).
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            // Discouraged ways count as dear, and Postgres compiles what is dear.
+            ("jit", "off"),
         ])
         .log_statements(tracing::log::LevelFilter::Trace);
     let pool = PgPoolOptions::new()

@@ -32,12 +32,12 @@ require_rust() {
             "         on Debian or Ubuntu, apt-get install gcc libc6-dev" >&2
 }
 
-# Gets what is missing of nats-server, Postgres and the mail server, and exports where they are.
+# Gets what is missing of nats-server and Postgres, and exports where they are.
 get_servers() {
     local found
     found=$("$project/scripts/lib/get-servers") || exit 1
     eval "$found"
-    export NATS_SERVER POSTGRES_BIN MAIL_SERVER
+    export NATS_SERVER POSTGRES_BIN
 }
 
 # in_project COMMAND…: runs cargo where its configuration is, whatever folder the caller is in.

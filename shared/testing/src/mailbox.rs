@@ -1,10 +1,11 @@
-//! A real SMTP server that keeps what it receives in a Maildir.
+//! The mailbox of the demonstration, `tools/mailbox`: a real SMTP server that keeps what it receives in a Maildir.
 
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
-use crate::process::{Process, free_port, server_program};
+use crate::process::{Process, free_port};
+use crate::sibling_binary;
 
 pub struct Mailbox {
     port: u16,
@@ -21,9 +22,9 @@ impl Mailbox {
     }
 
     pub async fn start_again(&mut self) {
-        let (program, address) = (server_program("MAIL_SERVER"), format!("127.0.0.1:{}", self.port));
-        let maildir = self.maildir.to_str().unwrap();
-        self.process = Some(Process::start(&[&program, maildir, &address], &[], "KILL", &self.log));
+        let (program, address) = (sibling_binary("mailbox"), format!("127.0.0.1:{}", self.port));
+        let command = [program.to_str().unwrap(), self.maildir.to_str().unwrap(), &address];
+        self.process = Some(Process::start(&command, &[], "KILL", &self.log));
         crate::eventually("the mailbox accepts connections", async || {
             tokio::net::TcpStream::connect(&address).await.ok()
         })

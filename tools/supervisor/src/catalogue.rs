@@ -9,7 +9,7 @@ use std::fmt;
 /// One kind of process in the shop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Part {
-    /// Name of the process, its log and its pid file; for a service also of its program.
+    /// Name of the process, its log and its pid file; for a service and the mailbox also of its program.
     pub name: &'static str,
     /// The port it listens on unless told otherwise.
     pub port: u16,

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::catalogue::{Instance, MAILBOX, POSTGRES};
+use crate::catalogue::{Instance, POSTGRES};
 use crate::launch::Launcher;
 use crate::process::Process;
 use crate::readiness::Probe;
@@ -94,8 +94,7 @@ impl Lived<'_> {
     }
 }
 
-/// What asks a process to finish: Postgres takes SIGTERM for "when all clients have gone", and the mail
-/// server knows SIGINT only.
+/// What asks a process to finish: Postgres takes SIGTERM for "when all clients have gone".
 pub fn stop_signal(instance: &Instance) -> Signal {
-    if [POSTGRES, MAILBOX].contains(&instance.part) { Signal::INT } else { Signal::TERM }
+    if instance.part == POSTGRES { Signal::INT } else { Signal::TERM }
 }

@@ -25,24 +25,21 @@ const TRACE_PAGE: &str = "trace-page";
 /// Tells a service where to send spans.
 const COLLECTOR: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
-/// Where the servers' programs are (see `scripts/lib/get-servers`).
+/// Where the programs of the broker and the database server are (see `scripts/lib/get-servers`).
 #[derive(Debug)]
 pub struct Servers {
     nats: PathBuf,
     postgres: PathBuf,
-    mail: PathBuf,
 }
 
 impl Servers {
     /// From the environment that `scripts/up` prepared, else by running the same script.
     pub async fn find(place: &Place) -> Result<Self> {
         let from_env = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        if let (Some(nats), Some(postgres), Some(mail)) =
-            (from_env("NATS_SERVER"), from_env("POSTGRES_BIN"), from_env("MAIL_SERVER"))
-        {
-            return Ok(Self { nats, postgres, mail });
+        if let (Some(nats), Some(postgres)) = (from_env("NATS_SERVER"), from_env("POSTGRES_BIN")) {
+            return Ok(Self { nats, postgres });
         }
-        let script = r#"set -e; found=$("$0"); eval "$found"; printf '%s\n' "$NATS_SERVER" "$POSTGRES_BIN" "$MAIL_SERVER""#;
+        let script = r#"set -e; found=$("$0"); eval "$found"; printf '%s\n' "$NATS_SERVER" "$POSTGRES_BIN""#;
         let get_servers = place.project.join("scripts/lib/get-servers");
         let output = Command::new("bash")
             .args(["-c", script])
@@ -53,8 +50,8 @@ impl Servers {
             .context("cannot run bash")?;
         let found = String::from_utf8_lossy(&output.stdout);
         match *found.lines().collect::<Vec<_>>() {
-            [nats, postgres, mail] if output.status.success() => {
-                Ok(Self { nats: nats.into(), postgres: postgres.into(), mail: mail.into() })
+            [nats, postgres] if output.status.success() => {
+                Ok(Self { nats: nats.into(), postgres: postgres.into() })
             }
             _ => bail!("{} could not get the servers (see above)", get_servers.display()),
         }
@@ -75,10 +72,10 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// Fails if a service's program is not there.
+    /// Fails if a program that the shop cannot do without is not there.
     pub fn check_programs(place: &Place) -> Result<()> {
-        let missing: Vec<_> =
-            SERVICES.iter().map(|s| s.name).filter(|name| !place.programs.join(name).is_file()).collect();
+        let needed = SERVICES.iter().chain([&MAILBOX]).map(|part| part.name);
+        let missing: Vec<_> = needed.filter(|name| !place.programs.join(name).is_file()).collect();
         if !missing.is_empty() {
             bail!(
                 "no program for {} in {}: build them with `cargo build --release --bins`, or set COFFEE_SHOP_BIN",
@@ -166,7 +163,7 @@ impl Launcher {
     }
 
     fn mailbox(&self, instance: &Instance) -> Command {
-        let mut command = Command::new(&self.servers.mail);
+        let mut command = Command::new(self.place.programs.join(MAILBOX.name));
         command.arg(self.place.mail()).arg(format!("127.0.0.1:{}", self.port(instance)));
         command
     }

@@ -45,7 +45,7 @@ use crate::run::Output;
 /// Environment: COFFEE_SHOP_RUN (where its state is, default .run); a port for each service such as
 /// ORDER_API_PORT, and NATS_PORT, POSTGRES_PORT, SMTP_PORT, TRACES_PORT, TRACES_OTLP_PORT; PORTS=free (use no
 /// default port); BIND_ADDRESS (for the services' HTTP and the trace page, default 127.0.0.1); COFFEE_SHOP_BIN
-/// (folder of the services' programs); STAFF_TOKEN; NATS_TLS_CERT, NATS_TLS_KEY
+/// (folder of the shop's programs); STAFF_TOKEN; NATS_TLS_CERT, NATS_TLS_KEY
 /// and NATS_TLS_CA (files for --tls); TRACES_MEGABYTES (for the traces that are kept, default
 /// 64); OTEL_EXPORTER_OTLP_ENDPOINT (another place for spans than the trace page). Everything else in the
 /// environment, such as RUST_LOG, is handed on to the services.

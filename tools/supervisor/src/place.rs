@@ -20,13 +20,13 @@ pub struct Place {
     pub run: PathBuf,
     /// The project: where the scripts are.
     pub project: PathBuf,
-    /// Where the programs of the services are.
+    /// Where the programs of the shop are.
     pub programs: PathBuf,
 }
 
 impl Place {
     /// Reads `COFFEE_SHOP_HOME`, `COFFEE_SHOP_RUN` and `COFFEE_SHOP_BIN`; without them the project is the
-    /// folder above this program that has the scripts, and the services' programs are beside it.
+    /// folder above this program that has the scripts, and the shop's programs are beside it.
     pub fn from_env() -> Result<Self> {
         let own_folder =
             env::current_exe()?.parent().context("the supervisor's program has no folder")?.to_owned();
@@ -55,10 +55,6 @@ impl Place {
         for folder in [self.pids(), self.logs(), self.data()] {
             fs::create_dir_all(&folder)
                 .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        }
-        // The mail server makes a Maildir only where there is no folder at all.
-        for folder in ["cur", "new", "tmp"] {
-            fs::create_dir_all(self.mail().join(folder))?;
         }
         Ok(())
     }

@@ -72,6 +72,18 @@ fn a_service_that_cannot_start_closes_the_shop_and_says_why() {
 }
 
 #[test]
+fn a_shop_whose_programs_are_not_all_there_does_not_open_and_names_them() {
+    let shop = Shop::new();
+    for name in ["payment", "mailbox"] {
+        shop.remove_program(name);
+    }
+    let output = shop.command(&["up", "--detach"]).output().unwrap();
+    let said = text(&output);
+    assert!(!output.status.success() && said.contains("no program for payment, mailbox in"), "{said}");
+    assert!(said.contains("cargo build --release --bins"), "{said}");
+}
+
+#[test]
 fn a_taken_port_that_was_asked_for_is_refused_before_anything_starts() {
     let shop = Shop::new();
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -33,6 +33,8 @@ impl Shop {
         for service in SERVICES {
             shop.set_program(service, &stand_in::script());
         }
+        std::os::unix::fs::symlink(testing::sibling_binary("mailbox"), shop.programs.join("mailbox"))
+            .unwrap();
         shop
     }
 
@@ -59,6 +61,10 @@ impl Shop {
         let path = self.programs.join(service);
         fs::write(&path, script).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    }
+
+    pub fn remove_program(&self, name: &str) {
+        fs::remove_file(self.programs.join(name)).unwrap();
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {

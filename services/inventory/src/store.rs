@@ -56,6 +56,9 @@ pub async fn save_reservations(
     rows: &BTreeMap<&str, Reservation>,
     locked: &[&str],
 ) -> Result<bool, sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(true);
+    }
     let saved = sqlx::query(
         "insert into reservations (order_id, state, lines)
          select * from unnest($1::text[], $2::text[], $3::jsonb[])

@@ -10,7 +10,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 
 use crate::consumer::{Consumer, Reader};
-use crate::settle::{Hand, Trouble, panic_text};
+use crate::settle::{Hand, Trouble, ids, panic_text};
 use crate::{Failure, Message, Received, alone, bounded, failpoint, inbox, partitions, span};
 
 impl<C: Consumer> Reader<C> {
@@ -173,10 +173,6 @@ impl<C: Consumer> Reader<C> {
             },
         }
     }
-}
-
-fn ids<M: Message>(part: &[Hand<M>]) -> Vec<&str> {
-    part.iter().map(|hand| hand.message.id()).collect()
 }
 
 async fn acknowledge<M>(part: &[Hand<M>]) {

@@ -24,6 +24,10 @@ pub struct Hand<M> {
     pub message: Received<M>,
 }
 
+pub fn ids<M: Message>(hands: &[Hand<M>]) -> Vec<&str> {
+    hands.iter().map(|hand| hand.message.id()).collect()
+}
+
 /// Why an attempt did not succeed.
 pub enum Trouble {
     Failed(Failure),
@@ -83,7 +87,7 @@ impl Settler {
 
     /// Counts an attempt at each of these messages. `None` when the service is stopping.
     pub async fn begin_attempts<M: Message>(&self, hands: &[Hand<M>]) -> Option<Attempt<'_>> {
-        let ids: Vec<&str> = hands.iter().map(|hand| hand.message.id()).collect();
+        let ids = ids(hands);
         let alone = self.runtime.suspicion.lock().await;
         let begin = || async { Ok(bounded(alone::begin(&self.runtime.pool, self.spec.name, &ids)).await?) };
         let number = self.patiently(begin).await.ok()?;
@@ -92,7 +96,7 @@ impl Settler {
 
     /// Takes the count of an attempt back. If that fails too, one attempt too many has been counted.
     pub async fn forgive<M: Message>(&self, hands: &[Hand<M>]) {
-        let ids: Vec<&str> = hands.iter().map(|hand| hand.message.id()).collect();
+        let ids = ids(hands);
         let _ = bounded(alone::forgive(&self.runtime.pool, self.spec.name, &ids)).await;
     }
 

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 /// No statement and no forgotten transaction may hold its locks for longer.
 const STATEMENT_LIMIT: &str = "15s";
+const RECENTLY: Duration = Duration::from_millis(500);
 /// A connection that comes back from use answers within this time, or is closed.
 const STILL_THERE: Duration = Duration::from_secs(2);
 /// For a request to the broker. An answer that is lost with its connection would hold up a consumer until then.
@@ -50,6 +51,14 @@ pub async fn postgres(
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(3))
+        // A connection that was in use a moment ago need not be asked whether it is there.
+        .test_before_acquire(false)
+        .before_acquire(|connection, connected| {
+            Box::pin(async move {
+                Ok(connected.idle_for < RECENTLY
+                    || timeout(STILL_THERE, connection.ping()).await.is_ok_and(|pong| pong.is_ok()))
+            })
+        })
         // The pool itself would wait for ever for a connection whose other end has vanished, and keep its place.
         .after_release(|connection, _| {
             Box::pin(async {

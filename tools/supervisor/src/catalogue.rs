@@ -124,6 +124,11 @@ impl Instance {
         SERVERS.contains(&self.part)
     }
 
+    /// Whether an order is answered and settled without it, so that on a busy machine it may come last.
+    pub fn can_wait(&self) -> bool {
+        ["email", "mailbox", "loyalty", "kitchen-display", "analytics", "traces"].contains(&self.part.name)
+    }
+
     /// Whether nothing of the shop needs it.
     pub fn is_optional(&self) -> bool {
         self.part == TRACES

@@ -120,7 +120,11 @@ impl Launcher {
             TRACES => self.traces(instance)?,
             _ => self.service(instance)?,
         };
-        Process::start(command, &self.place.log(instance))
+        let process = Process::start(command, &self.place.log(instance))?;
+        if instance.can_wait() {
+            process.come_last();
+        }
+        Ok(process)
     }
 
     pub fn probe(&self, instance: &Instance) -> Probe<'_> {

@@ -11,11 +11,13 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, setpriority_pgrp};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// A tenth of the processor time of a process without it (sched(7)).
+const NICE: i32 = 10;
 /// A log longer than this is put aside (as `.log.1`) when its process starts.
 const LONG_LOG: u64 = 20 * 1024 * 1024;
 
@@ -39,6 +41,11 @@ impl Process {
         let pid = child.id().and_then(pid_of).context("the process ended at once")?;
         let started = start_time(pid).unwrap_or_default();
         Ok(Self { pid, started, child: Some(child) })
+    }
+
+    /// Lets the shop's other processes go first when there are not processors enough for all.
+    pub fn come_last(&self) {
+        let _ = setpriority_pgrp(Some(self.pid), NICE);
     }
 
     /// Records the process as `pids/<name>.pid`, which holds the pid alone, and its start beside it.

@@ -34,6 +34,22 @@ fn an_open_shop_has_every_part_ready_and_says_where() {
 }
 
 #[test]
+fn what_no_order_waits_for_comes_last() {
+    let shop = Shop::new();
+    shop.open(&[]);
+    let nice = |name: &str| {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", shop.pids()[name])).unwrap();
+        // Behind the name, which may have spaces in it; see proc_pid_stat(5).
+        stat.rsplit(") ").next().unwrap().split(' ').nth(16).unwrap().parse::<i32>().unwrap()
+    };
+    let ours = nice("order-api");
+    for (name, later) in [("payment", 0), ("postgres", 0), ("mailbox", 10), ("email", 10), ("analytics", 10)]
+    {
+        assert_eq!(nice(name), (ours + later).min(19), "{name}");
+    }
+}
+
+#[test]
 fn the_mailbox_keeps_mail() {
     let shop = Shop::new();
     shop.open(&[]);

@@ -12,7 +12,7 @@ use messaging::broker::{self, Refusals};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Row};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -61,9 +61,7 @@ pub async fn postgres(
         })
         // The pool itself would wait for ever for a connection whose other end has vanished, and keep its place.
         .after_release(|connection, _| {
-            Box::pin(async {
-                Ok(timeout(STILL_THERE, connection.ping()).await.is_ok_and(|pong| pong.is_ok()))
-            })
+            Box::pin(async { Ok(timeout(STILL_THERE, is_at_rest(connection)).await.unwrap_or(false)) })
         })
         .connect_lazy_with(options.clone());
     for attempt in 1_u32.. {
@@ -81,6 +79,18 @@ pub async fn postgres(
     }
     warn_if_forgetful(&pool).await?;
     Ok(pool)
+}
+
+/// Whether the connection answers and is in no transaction. It may be in one that nobody knows of: a `begin` that was given
+/// up before its answer came is not undone by the library, and whoever was given the connection next would write into a
+/// transaction that is never committed.
+///
+/// Outside of one, a statement is a transaction of its own and begins with it. (As a simple query; in the extended
+/// protocol a statement has several beginnings.)
+async fn is_at_rest(connection: &mut PgConnection) -> bool {
+    let began_together = sqlx::raw_sql("select transaction_timestamp() = statement_timestamp()");
+    let row = began_together.fetch_one(connection).await;
+    row.and_then(|row| row.try_get(0)).unwrap_or(false)
 }
 
 /// An order is answered when Postgres says that it is on disk. It can be told to say so too early.
@@ -154,4 +164,29 @@ fn tell(event: &Event, refusals: &Refusals) {
 pub fn trace_of(headers: &axum::http::HeaderMap) -> TraceContext {
     let get = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     TraceContext::from_parts(get("traceparent"), get("tracestate"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use futures::FutureExt;
+    use testing::Postgres;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_begin_that_was_given_up_leaves_no_transaction_to_the_next() {
+        let url = SecretString::from(Postgres::shared().create("given_up").await);
+        let stop = CancellationToken::new();
+        let pool = postgres(&url, 1, "first", &stop).await.unwrap();
+        sqlx::raw_sql("create table words (word text)").execute(&pool).await.unwrap();
+        let mut connection = pool.acquire().await.unwrap();
+        assert!(connection.begin().now_or_never().is_none(), "the answer was there at once");
+        drop(connection);
+
+        sqlx::query("insert into words values ('kept')").execute(&pool).await.unwrap();
+        let other = postgres(&url, 1, "second", &stop).await.unwrap();
+        let kept: i64 = sqlx::query_scalar("select count(*) from words").fetch_one(&other).await.unwrap();
+        assert_eq!(kept, 1);
+    }
 }

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use mailbox::Mailbox;
+pub use postgres::Postgres;
 pub use process::{Process, free_port, server_program};
 pub use rustix::process::Signal;
 pub use service::{Service, ServiceBuilder};

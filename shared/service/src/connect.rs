@@ -12,13 +12,12 @@ use messaging::broker::{self, Refusals};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Row};
+use sqlx::{ConnectOptions, PgConnection, PgPool, Row};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// No statement and no forgotten transaction may hold its locks for longer.
 const STATEMENT_LIMIT: &str = "15s";
-const RECENTLY: Duration = Duration::from_millis(500);
 /// A connection that comes back from use answers within this time, or is closed.
 const STILL_THERE: Duration = Duration::from_secs(2);
 /// For a request to the broker. An answer that is lost with its connection would hold up a consumer until then.
@@ -51,14 +50,6 @@ pub async fn postgres(
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(3))
-        // A connection that was in use a moment ago need not be asked whether it is there.
-        .test_before_acquire(false)
-        .before_acquire(|connection, connected| {
-            Box::pin(async move {
-                Ok(connected.idle_for < RECENTLY
-                    || timeout(STILL_THERE, connection.ping()).await.is_ok_and(|pong| pong.is_ok()))
-            })
-        })
         // The pool itself would wait for ever for a connection whose other end has vanished, and keep its place.
         .after_release(|connection, _| {
             Box::pin(async { Ok(timeout(STILL_THERE, is_at_rest(connection)).await.unwrap_or(false)) })
@@ -170,6 +161,7 @@ pub fn trace_of(headers: &axum::http::HeaderMap) -> TraceContext {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use futures::FutureExt;
+    use sqlx::Connection;
     use testing::Postgres;
 
     use super::*;

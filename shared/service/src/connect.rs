@@ -172,9 +172,8 @@ mod tests {
         let stop = CancellationToken::new();
         let pool = postgres(&url, 1, "first", &stop).await.unwrap();
         sqlx::raw_sql("create table words (word text)").execute(&pool).await.unwrap();
-        let mut connection = pool.acquire().await.unwrap();
-        assert!(connection.begin().now_or_never().is_none(), "the answer was there at once");
-        drop(connection);
+        // Now and then Postgres is so quick that its answer is there at the first look.
+        while pool.acquire().await.unwrap().begin().now_or_never().is_some() {}
 
         sqlx::query("insert into words values ('kept')").execute(&pool).await.unwrap();
         let other = postgres(&url, 1, "second", &stop).await.unwrap();

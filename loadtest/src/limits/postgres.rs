@@ -109,9 +109,9 @@ fn transaction() -> Result<String> {
                    'cust-4567', '[{{\"sku\": \"latte\", \"name\": \"Latte\", \"price\": 4.50, \"quantity\": 2}}]', 1600, \
                    '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', now() + interval '15 minutes') \
            returning order_id) \
-         insert into outbox (event_id, event_type, order_id, subject, occurred_at, traceparent, body) \
+         insert into outbox (event_id, event_type, order_id, subject, occurred_at, traceparent, body, created_at) \
          select gen_random_uuid()::text, 'OrderCreated', order_id, 'orders.created.3', now(), \
-                '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', convert_to('{body}', 'UTF8') from new;\n"
+                '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', convert_to('{body}', 'UTF8'), now() from new;\n"
     ))
 }
 

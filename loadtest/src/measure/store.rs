@@ -7,12 +7,9 @@ use sqlx::PgPool;
 
 /// Rows that wait for the relay, at the price of two looks into the index: their ids lie close together.
 pub async fn unpublished(order_api: &PgPool) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar(
-        "select coalesce((select id from outbox where published_at is null order by id desc limit 1)
-                         - (select id from outbox where published_at is null order by id limit 1) + 1, 0)",
-    )
-    .fetch_one(order_api)
-    .await
+    sqlx::query_scalar("select coalesce(max(id) - min(id) + 1, 0) from outbox_waiting")
+        .fetch_one(order_api)
+        .await
 }
 
 pub async fn charges_due(payment: &PgPool) -> Result<i64, sqlx::Error> {
@@ -50,8 +47,8 @@ pub async fn created(
     orders: &[String],
 ) -> Result<Vec<(String, String, i64)>, sqlx::Error> {
     sqlx::query_as(
-        "select order_id, event_id, stream_sequence from outbox
-         where event_type = 'OrderCreated' and stream_sequence is not null and order_id = any($1)
+        "select order_id, event_id, sequence from outbox join outbox_stored using (id, created_at)
+         where event_type = 'OrderCreated' and order_id = any($1)
                and created_at >= (select min(created_at) from orders where order_id = any($1))",
     )
     .bind(orders)

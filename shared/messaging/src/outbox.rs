@@ -68,16 +68,22 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Adds messages to the outbox, to be published in this order once `tx` commits.
+/// Adds messages to the outbox, to be published in this order once `tx` commits. A row is written once and never changed;
+/// that it waits is said beside it.
 pub async fn append(tx: &mut PgConnection, messages: &[Outgoing]) -> Result<(), sqlx::Error> {
     if messages.is_empty() {
         return Ok(());
     }
     let columns = Columns::of(messages);
     sqlx::query(
-        "insert into outbox (event_id, event_type, order_id, subject, occurred_at, traceparent, tracestate, body)
-         select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[],
-                              $7::text[], $8::bytea[])",
+        "with said as (
+             insert into outbox (event_id, event_type, order_id, subject, occurred_at, traceparent, tracestate, body,
+                                 created_at)
+             select *, now() from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[],
+                                         $7::text[], $8::bytea[])
+             returning id, created_at
+         )
+         insert into outbox_waiting (id, created_at) select id, created_at from said",
     )
     .bind(columns.ids)
     .bind(columns.kinds)
@@ -96,7 +102,7 @@ pub async fn append(tx: &mut PgConnection, messages: &[Outgoing]) -> Result<(), 
 pub(crate) async fn waiting(pool: &PgPool) -> Result<(i64, Duration), sqlx::Error> {
     let (rows, age): (i64, f64) = sqlx::query_as(
         "select count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::float8
-         from (select created_at from outbox where published_at is null order by id limit 100000) as waiting",
+         from (select created_at from outbox_waiting order by id limit 100000) as waiting",
     )
     .fetch_one(pool)
     .await?;
@@ -117,10 +123,14 @@ const LETTER: &str = "DeadLetter";
 /// Adds the letter, unless the same one was added so recently that the broker would not store it twice.
 pub(crate) async fn append_letter(tx: &mut PgConnection, letter: &Letter) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into outbox (event_id, event_type, order_id, subject, occurred_at, headers, body)
-         select $1, $2, '', $3, now(), $4, $5
-         where not exists (select from outbox where event_type = $2 and event_id = $1
-                                                    and created_at > now() - interval '2 minutes')",
+        "with said as (
+             insert into outbox (event_id, event_type, order_id, subject, occurred_at, headers, body, created_at)
+             select $1, $2, '', $3, now(), $4, $5, now()
+             where not exists (select from outbox where event_type = $2 and event_id = $1
+                                                        and created_at > now() - interval '2 minutes')
+             returning id, created_at
+         )
+         insert into outbox_waiting (id, created_at) select id, created_at from said",
     )
     .bind(&letter.id)
     .bind(LETTER)

@@ -206,7 +206,7 @@ impl World {
                 }
             }
         }
-        let unpublished = "select count(*) from outbox where published_at is null";
+        let unpublished = "select count(*) from outbox_waiting";
         sqlx::query_scalar::<_, i64>(unpublished)
             .fetch_one(service.pool())
             .await

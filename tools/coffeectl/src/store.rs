@@ -36,7 +36,7 @@ pub async fn instances(pool: &PgPool) -> Result<Vec<Instance>, sqlx::Error> {
 pub async fn backlog(pool: &PgPool) -> Result<Backlog, sqlx::Error> {
     sqlx::query_as(
         "select count(*) as unpublished, extract(epoch from now() - min(created_at))::float8 as oldest_seconds
-         from outbox where published_at is null",
+         from outbox_waiting",
     )
     .fetch_one(pool)
     .await

@@ -42,9 +42,12 @@ pub async fn accept(
              select * from incoming where key is null or order_id in (select order_id from claimed)
          ), said as (
              insert into outbox (event_id, event_type, order_id, subject, occurred_at, traceparent, tracestate,
-                                 body)
-             select event_id, event_type, order_id, subject, occurred_at, traceparent, tracestate, body
+                                 body, created_at)
+             select event_id, event_type, order_id, subject, occurred_at, traceparent, tracestate, body, now()
              from accepted order by n
+             returning id, created_at
+         ), waiting as (
+             insert into outbox_waiting (id, created_at) select id, created_at from said
          )
          insert into orders (order_id, customer_id, email, items, total_cents, traceparent, deadline_at)
          select order_id, customer_id, email, items::jsonb, total_cents, traceparent,

@@ -11,15 +11,14 @@ use sqlx::PgPool;
 pub async fn backlog(pool: &PgPool, enough: i64) -> Result<(i64, Duration), sqlx::Error> {
     let (rows, age): (i64, f64) = sqlx::query_as(
         "with span as (
-             select (select id from outbox where published_at is null order by id limit 1) as first,
-                    (select id from outbox where published_at is null order by id desc limit 1) as last
+             select (select min(id) from outbox_waiting) as first, (select max(id) from outbox_waiting) as last
          )
          select case
                     when last - first + 1 > $1
-                    then (select count(*) from (select from outbox where published_at is null limit $1 + 1) as waiting)
+                    then (select count(*) from (select from outbox_waiting limit $1 + 1) as waiting)
                     else coalesce(last - first + 1, 0)
                 end,
-                coalesce((select extract(epoch from now() - created_at) from outbox where id = first), 0)::float8
+                coalesce((select extract(epoch from now() - created_at) from outbox_waiting where id = first), 0)::float8
          from span",
     )
     .bind(enough)

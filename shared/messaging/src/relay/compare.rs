@@ -16,7 +16,7 @@ use sqlx::{Connection, PgConnection};
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
-use super::rows::{self, BATCH, CLAIMS, Published, Stored};
+use super::rows::{self, Stored};
 use super::{Memory, Relay, RelayError};
 use crate::failpoint;
 use crate::streams::{self, SetupError};
@@ -81,6 +81,7 @@ impl Relay {
         }
         tx.commit().await?;
         memory.compared = Some(compared);
+        memory.place.looks_back = true;
         Ok(())
     }
 
@@ -102,7 +103,8 @@ impl Relay {
             let highest = memory.highest.entry(spec.name).or_default();
             if first <= *highest && !failpoint::is_set("mutation-no-reconciler") {
                 let these: Vec<i64> = stored.iter().map(|row| row.id).collect();
-                let lost = rows::unmark_stored_since(tx, &prefix(spec), first, &these).await?;
+                let lost = rows::unmark_since(tx, spec.name, first, &these).await?;
+                memory.place.looks_back = true;
                 tracing::error!(
                     stream = spec.name,
                     from = first,
@@ -132,13 +134,13 @@ async fn unmark_lost(
     if remembered.as_ref() != Some(&created) {
         rows::remember(tx, spec.name, &created).await?;
         if remembered.is_some() {
-            return Ok(rows::unmark_stored_since(tx, &prefix(spec), 0, &[]).await?);
+            return Ok(rows::unmark_since(tx, spec.name, 0, &[]).await?);
         }
     }
     let last = info.state.last_sequence as i64;
     let mut lost = 0;
     if depth == Depth::Search || memory.highest.get(spec.name).is_some_and(|highest| *highest > last) {
-        lost += rows::unmark_stored_since(tx, &prefix(spec), last + 1, &[]).await?;
+        lost += rows::unmark_since(tx, spec.name, last + 1, &[]).await?;
     }
     if depth == Depth::Search {
         lost += match spec.is_heard() {
@@ -149,37 +151,40 @@ async fn unmark_lost(
     Ok(lost)
 }
 
-/// Goes back from our newest row, further each time, until one is where it was stored.
+/// Goes back from what we stored last, further each time, until a message is in its place.
 async fn unmark_replaced(
     tx: &mut PgConnection,
     spec: &StreamSpec,
     stream: &Stream,
 ) -> Result<u64, RelayError> {
-    let mut back = 0;
-    while let Some(row) = rows::published(tx, &prefix(spec), back).await? {
-        if is_in_place(spec, stream, &row).await? {
+    let (mut back, mut intact) = (0, 0);
+    while let Some((event, sequence)) = rows::stored(tx, spec.name, back).await? {
+        if is_in_place(spec, stream, &event, sequence).await? {
+            intact = sequence;
             break;
         }
         back = back * 2 + 1;
     }
-    if back == 0 {
-        return Ok(0);
+    match back {
+        0 => Ok(0),
+        _ => Ok(rows::unmark_since(tx, spec.name, intact + 1, &[]).await?),
     }
-    // Rows are not published in the exact order of their ids, so a little further than what was found.
-    let intact = rows::published(tx, &prefix(spec), back + BATCH * CLAIMS).await?;
-    let after = intact.map_or(0, |row| row.id);
-    Ok(rows::unmark_written_after(tx, &prefix(spec), after).await?)
 }
 
-async fn is_in_place(spec: &StreamSpec, stream: &Stream, row: &Published) -> Result<bool, RelayError> {
+async fn is_in_place(
+    spec: &StreamSpec,
+    stream: &Stream,
+    event: &str,
+    sequence: i64,
+) -> Result<bool, RelayError> {
     let first = stream.cached_info().state.first_sequence as i64;
-    if row.stream_sequence < first {
+    if sequence < first {
         return Ok(true);
     }
-    match stream.get_raw_message(row.stream_sequence as u64).await {
+    match stream.get_raw_message(sequence as u64).await {
         Ok(message) => {
             let id = message.headers.get("Nats-Msg-Id").map(|id| id.as_str());
-            Ok(id == Some(row.event_id.as_str()))
+            Ok(id == Some(event))
         }
         // Finished tasks and letters that were dealt with are gone for good reason.
         Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(!spec.is_log()),
@@ -192,20 +197,17 @@ async fn is_in_place(spec: &StreamSpec, stream: &Stream, row: &Published) -> Res
 /// are lost, unless the broker says that they were removed.
 async fn unmark_unseen(tx: &mut PgConnection, spec: &StreamSpec, stream: &Stream) -> Result<u64, RelayError> {
     let mut lost = 0;
-    for subject in rows::subjects(tx, &prefix(spec)).await? {
+    for subject in rows::subjects(tx, spec.name).await? {
         let last = last_on(stream, &subject).await?;
-        let later = rows::stored_after(tx, &subject, last).await?;
+        let mut later = rows::stored_after(tx, spec.name, &subject, last).await?;
         if later.is_empty() {
             continue;
         }
         let info = stream.info_builder().with_deleted(true).fetch().await.map_err(SetupError::broker)?.info;
         let removed = info.state.deleted.unwrap_or_default();
-        let is_lost = |row: &&Published| {
-            let sequence = row.stream_sequence as u64;
-            sequence >= info.state.first_sequence && !removed.contains(&sequence)
-        };
-        let gone: Vec<i64> = later.iter().filter(is_lost).map(|row| row.id).collect();
-        lost += rows::unmark(tx, &gone).await?;
+        later
+            .retain(|&place| place as u64 >= info.state.first_sequence && !removed.contains(&(place as u64)));
+        lost += rows::unmark(tx, spec.name, &later).await?;
     }
     Ok(lost)
 }
@@ -228,9 +230,4 @@ async fn last_on(stream: &Stream, subject: &str) -> Result<u64, RelayError> {
     let info = look.cached_info();
     // It stands before the message it would deliver first.
     Ok(if info.num_pending == 0 { 0 } else { info.delivered.stream_sequence + 1 })
-}
-
-/// `orders.`: what the subjects of a stream begin with.
-fn prefix(spec: &StreamSpec) -> String {
-    format!("{}.", spec.prefix())
 }

@@ -72,6 +72,37 @@ struct Memory {
     compared: Option<(u64, Instant)>,
     /// The last sequence this relay has seen in each stream.
     highest: HashMap<&'static str, i64>,
+    place: Place,
+}
+
+/// Where the next claim begins. An index from which much was deleted is walked over until Postgres has swept it, and it is not
+/// swept while anybody reads an old state of the database, such as a backup. So most claims begin near the rows they want.
+///
+/// A row may be committed after others with a higher id were published. If that took it longer than two looks back, it is seen
+/// by the next.
+#[derive(Default)]
+struct Place {
+    /// From the oldest row there is, whatever was published.
+    looks_back: bool,
+    /// Else after this one.
+    after: i64,
+    /// How far was published at the last look back.
+    then: i64,
+    /// How far is published now.
+    now: i64,
+}
+
+impl Place {
+    fn after(&self) -> i64 {
+        if self.looks_back { 0 } else { self.after }
+    }
+
+    fn published(&mut self, looked_back: bool, last: i64) {
+        self.now = self.now.max(last);
+        if looked_back {
+            (self.after, self.then) = (self.then, self.now);
+        }
+    }
 }
 
 /// What became of one claim.
@@ -146,7 +177,8 @@ impl Relay {
             return Ok(false);
         }
         let compare = self.is_comparison_due(memory);
-        if compare.is_none() && !timeout(ROUND_LIMIT, rows::is_any_waiting(&self.pool)).await?? {
+        let after = memory.place.after();
+        if compare.is_none() && !timeout(ROUND_LIMIT, rows::is_any_waiting(&self.pool, after)).await?? {
             return Ok(false);
         }
         let mut db = self.pool.acquire().await?;
@@ -174,19 +206,21 @@ impl Relay {
         if !rows::lead(&mut tx).await? {
             return Ok(false);
         }
-        let mut claimed = rows::claim(&mut tx, 0).await?;
+        let mut last = memory.place.after();
+        let looked_back = std::mem::take(&mut memory.place.looks_back);
+        let mut claimed = rows::claim(&mut tx, last).await?;
         let (mut published, mut is_full) = (Sent::default(), false);
         let (started, mut claims) = (Instant::now(), 0);
         while !claimed.is_empty() && published.first_error.is_none() {
             claims += 1;
             is_full = claimed.len() as i64 == BATCH;
             let goes_on = is_full && claims < CLAIMS && started.elapsed() < COMMIT_AFTER;
-            let in_flight = claimed.len();
+            last = claimed.last().map_or(last, |row| row.id);
             failpoint::dies_at("relay-before-publish");
             let (now, next) = tokio::join!(self.publish(claimed), async {
                 self.mark(&mut tx, memory, &published).await?;
                 match goes_on {
-                    true => Ok(rows::claim(&mut tx, in_flight).await?),
+                    true => Ok(rows::claim(&mut tx, last).await?),
                     false => Ok::<_, RelayError>(Vec::new()),
                 }
             });
@@ -198,7 +232,10 @@ impl Relay {
         failpoint::dies_at("relay-after-mark");
         match published.first_error {
             Some(first) => Err(RelayError::NotStored { failed: published.failed, first }),
-            None => Ok(is_full),
+            None => {
+                memory.place.published(looked_back, last);
+                Ok(is_full)
+            }
         }
     }
 
@@ -307,5 +344,25 @@ fn publish_span(subject: &str, row: &Row, under: &TraceContext) -> Span {
 impl From<tokio::time::error::Elapsed> for RelayError {
     fn from(_: tokio::time::error::Elapsed) -> RelayError {
         RelayError::Stalled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_begin_where_the_relay_was_at_the_last_look_back_but_one() {
+        let mut place = Place::default();
+        let mut round = |looks_back: bool, last: i64| {
+            place.looks_back = looks_back;
+            let after = place.after();
+            place.looks_back = false;
+            place.published(looks_back, last);
+            after
+        };
+        assert_eq!([round(true, 10), round(false, 20)], [0, 0]);
+        assert_eq!([round(true, 30), round(false, 40), round(false, 35)], [0, 10, 10]);
+        assert_eq!([round(true, 40), round(false, 50)], [0, 30]);
     }
 }

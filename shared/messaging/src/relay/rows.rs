@@ -1,5 +1,5 @@
-//! The outbox as the relay sees it: claimed, marked as published, and forgotten to be published when the
-//! broker turns out to have lost it.
+//! The outbox as the relay sees it: what waits, where the broker stored the rest, and what waits again because the
+//! broker turned out to have lost it.
 
 use async_nats::jetstream::publish::PublishAck;
 use sqlx::{PgConnection, PgPool};
@@ -53,14 +53,15 @@ impl Stored {
     }
 }
 
-pub async fn is_any_waiting(pool: &PgPool) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select exists (select from outbox where published_at is null)").fetch_one(pool).await
+pub async fn is_any_waiting(pool: &PgPool, after: i64) -> Result<bool, sqlx::Error> {
+    let any = sqlx::query_scalar("select exists (select from outbox_waiting where id > $1)");
+    any.bind(after).fetch_one(pool).await
 }
 
 /// Whether this relay leads until the transaction ends. A leader that was paused loses its transaction, and
 /// with it the lead, before a successor has waited for long. The commit does not wait for the disk: marks that a
-/// crash of the database takes back are rows published again, and known by their ids. Without sorting, a claim walks
-/// the small index in its order; a plan that sorts reads the whole backlog for each claim.
+/// crash of the database takes back are rows published again, and known by their ids. Without sorting, a claim walks its
+/// index in order, whatever the statistics say; a plan that sorts reads the whole backlog for each claim.
 pub async fn lead(tx: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let (leads, ..): (bool, String, String, String) = sqlx::query_as(
         "select pg_try_advisory_xact_lock($1), set_config('idle_in_transaction_session_timeout', '8s', true),
@@ -78,109 +79,102 @@ pub async fn lead_next(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// The oldest unpublished rows but the first `in_flight`, locked. Those are on their way; if a row with a lower id has
-/// committed meanwhile, one of them is claimed twice, and the broker recognises it. (A condition on the id would do
-/// without that, but for it Postgres takes the index of all rows instead of the small one of the unpublished.)
-pub async fn claim(tx: &mut PgConnection, in_flight: usize) -> Result<Vec<Row>, sqlx::Error> {
+/// The oldest rows that wait, of those with a higher id than `after`. Only the leader touches them, so they are not locked.
+pub async fn claim(tx: &mut PgConnection, after: i64) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as(
-        "select id, created_at, event_id, event_type, subject, occurred_at, traceparent, tracestate, headers,
-                body
-         from outbox where published_at is null order by id limit $1 offset $2 for update skip locked",
+        "select id, created_at, event_id, event_type, subject, occurred_at, traceparent, tracestate, headers, body
+         from (select id, created_at from outbox_waiting where id > $1 order by id limit $2) as waiting
+              join outbox using (id, created_at)
+         order by id",
     )
+    .bind(after)
     .bind(BATCH)
-    .bind(in_flight as i64)
     .fetch_all(tx)
     .await
 }
 
+/// These rows wait no more.
 pub async fn mark(tx: &mut PgConnection, stored: &[Stored]) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "update outbox set published_at = now(), stream_sequence = stored.sequence
-         from unnest($1::bigint[], $2::timestamptz[], $3::bigint[]) as stored (id, created_at, sequence)
-         where outbox.id = stored.id and outbox.created_at = stored.created_at",
+        "with done as (delete from outbox_waiting where id = any($1))
+         insert into outbox_stored (id, created_at, stream, sequence)
+         select * from unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::bigint[])",
     )
     .bind(stored.iter().map(|row| row.id).collect::<Vec<_>>())
     .bind(stored.iter().map(|row| row.created_at).collect::<Vec<_>>())
+    .bind(stored.iter().map(|row| row.stream.as_str()).collect::<Vec<_>>())
     .bind(stored.iter().map(|row| row.sequence).collect::<Vec<_>>())
     .execute(tx)
     .await?;
     Ok(())
 }
 
-/// Published rows whose subject begins with `prefix` are to be published again: those stored at `from` or
-/// later, but for the ones just stored.
-pub async fn unmark_stored_since(
+/// What was stored in the stream at `from` or later waits again, but for the rows just stored. Returns how many.
+pub async fn unmark_since(
     tx: &mut PgConnection,
-    prefix: &str,
+    stream: &str,
     from: i64,
     but: &[i64],
 ) -> Result<u64, sqlx::Error> {
     let unmarked = sqlx::query(
-        "update outbox set published_at = null, stream_sequence = null
-         where published_at is not null and starts_with(subject, $1) and stream_sequence >= $2
-               and not id = any($3)",
+        "with lost as (
+             delete from outbox_stored where stream = $1 and sequence >= $2 and not id = any($3)
+             returning id, created_at
+         )
+         insert into outbox_waiting (id, created_at) select id, created_at from lost on conflict do nothing",
     );
-    Ok(unmarked.bind(prefix).bind(from).bind(but).execute(tx).await?.rows_affected())
+    Ok(unmarked.bind(stream).bind(from).bind(but).execute(tx).await?.rows_affected())
 }
 
-/// As above: those written after the row `id`.
-pub async fn unmark_written_after(tx: &mut PgConnection, prefix: &str, id: i64) -> Result<u64, sqlx::Error> {
+/// What was stored in the stream at these places waits again.
+pub async fn unmark(tx: &mut PgConnection, stream: &str, sequences: &[i64]) -> Result<u64, sqlx::Error> {
     let unmarked = sqlx::query(
-        "update outbox set published_at = null, stream_sequence = null
-         where published_at is not null and starts_with(subject, $1) and id > $2",
+        "with lost as (
+             delete from outbox_stored where stream = $1 and sequence = any($2) returning id, created_at
+         )
+         insert into outbox_waiting (id, created_at) select id, created_at from lost on conflict do nothing",
     );
-    Ok(unmarked.bind(prefix).bind(id).execute(tx).await?.rows_affected())
+    Ok(unmarked.bind(stream).bind(sequences).execute(tx).await?.rows_affected())
 }
 
-#[derive(sqlx::FromRow)]
-pub struct Published {
-    pub id: i64,
-    pub event_id: String,
-    pub stream_sequence: i64,
-}
-
-/// The published row that `newer` others were written after.
-pub async fn published(
+/// The row of ours that was stored in the stream before the `newer` last ones: its event, and its place.
+pub async fn stored(
     tx: &mut PgConnection,
-    prefix: &str,
+    stream: &str,
     newer: i64,
-) -> Result<Option<Published>, sqlx::Error> {
+) -> Result<Option<(String, i64)>, sqlx::Error> {
     sqlx::query_as(
-        "select id, event_id, stream_sequence from outbox
-         where published_at is not null and starts_with(subject, $1) order by id desc offset $2 limit 1",
+        "select event_id, sequence
+         from (select id, created_at, sequence from outbox_stored
+               where stream = $1 order by sequence desc offset $2 limit 1) as newest
+              join outbox using (id, created_at)",
     )
-    .bind(prefix)
+    .bind(stream)
     .bind(newer)
     .fetch_optional(tx)
     .await
 }
 
-/// The subjects of published rows that begin with `prefix`.
-pub async fn subjects(tx: &mut PgConnection, prefix: &str) -> Result<Vec<String>, sqlx::Error> {
+/// The subjects of our rows in the stream.
+pub async fn subjects(tx: &mut PgConnection, stream: &str) -> Result<Vec<String>, sqlx::Error> {
     let subjects = sqlx::query_scalar(
-        "select distinct subject from outbox where published_at is not null and starts_with(subject, $1)",
+        "select distinct subject from outbox_stored join outbox using (id, created_at) where stream = $1",
     );
-    subjects.bind(prefix).fetch_all(tx).await
+    subjects.bind(stream).fetch_all(tx).await
 }
 
-/// The published rows of one subject that were stored after the message `sequence`.
+/// Where our rows of one subject were stored after the place `sequence`.
 pub async fn stored_after(
     tx: &mut PgConnection,
+    stream: &str,
     subject: &str,
     sequence: u64,
-) -> Result<Vec<Published>, sqlx::Error> {
-    let rows = sqlx::query_as(
-        "select id, event_id, stream_sequence from outbox
-         where published_at is not null and subject = $1 and stream_sequence > $2",
+) -> Result<Vec<i64>, sqlx::Error> {
+    let rows = sqlx::query_scalar(
+        "select sequence from outbox_stored join outbox using (id, created_at)
+         where stream = $1 and sequence > $3 and subject = $2",
     );
-    rows.bind(subject).bind(sequence as i64).fetch_all(tx).await
-}
-
-/// These rows are to be published again.
-pub async fn unmark(tx: &mut PgConnection, ids: &[i64]) -> Result<u64, sqlx::Error> {
-    let unmarked =
-        sqlx::query("update outbox set published_at = null, stream_sequence = null where id = any($1)");
-    Ok(unmarked.bind(ids).execute(tx).await?.rows_affected())
+    rows.bind(stream).bind(subject).bind(sequence as i64).fetch_all(tx).await
 }
 
 /// When the stream was created that was published to so far, in the broker's words.

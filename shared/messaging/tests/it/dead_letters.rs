@@ -77,7 +77,7 @@ async fn a_burial_that_is_repeated_leaves_one_letter() {
     };
     eventually("all is done", settled).await;
     eventually("the outbox is published", async || {
-        let waiting = "select count(*) from outbox where published_at is null";
+        let waiting = "select count(*) from outbox_waiting";
         let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&pool).await.unwrap();
         (waiting == 0).then_some(())
     })

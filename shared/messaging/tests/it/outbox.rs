@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use events::topology::ORDERS;
 use messaging::relay::Relay;
 use messaging::{Outgoing, Settings, TraceContext, append};
@@ -30,7 +32,7 @@ pub async fn write(pool: &PgPool, ids: std::ops::Range<usize>) {
 
 pub async fn wait_until_published(pool: &PgPool) {
     eventually("the outbox is published", async || {
-        let waiting = "select count(*) from outbox where published_at is null";
+        let waiting = "select count(*) from outbox_waiting";
         let count = sqlx::query_scalar::<_, i64>(waiting).fetch_one(pool).await;
         (count.unwrap() == 0).then_some(())
     })
@@ -58,7 +60,7 @@ async fn committed_rows_are_published_once_in_order_with_their_headers() {
     assert_eq!(header("ce-source").as_deref(), Some("/order-api"));
     assert_eq!(header("ce-id"), header("Nats-Msg-Id"));
     assert!(header("ce-time").is_some());
-    let sequence: i64 = sqlx::query_scalar("select stream_sequence from outbox order by id limit 1")
+    let sequence: i64 = sqlx::query_scalar("select sequence from outbox_stored order by id limit 1")
         .fetch_one(&pool)
         .await
         .unwrap();
@@ -79,6 +81,27 @@ async fn a_rolled_back_change_says_nothing() {
     write(&pool, 1..2).await;
     wait_until_published(&pool).await;
     assert_eq!(world.published("orders.>").await.len(), 1);
+    stop.cancel();
+}
+
+/// The relay does not walk over all rows each time. One that is committed long after its successors is found all the same.
+#[tokio::test]
+async fn a_row_that_is_committed_late_is_published() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let stop = start_relay(&world, &pool);
+    let trace = TraceContext::from_parts(None, None);
+    let mut late = pool.begin().await.unwrap();
+    append(&mut late, &[Outgoing::event(&order("late"), &trace)]).await.unwrap();
+    // Longer than from one look back to the next but one.
+    for n in 0..60 {
+        write(&pool, n..n + 1).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    wait_until_published(&pool).await;
+    late.commit().await.unwrap();
+    wait_until_published(&pool).await;
+    assert_eq!(world.published("orders.created.*").await.len(), 61);
     stop.cancel();
 }
 
@@ -121,9 +144,13 @@ async fn a_full_stream_pushes_back_into_the_outbox_and_loses_nothing() {
 
 /// Makes today's partition look like one of years ago.
 async fn age(pool: &PgPool) {
-    let rename = "do $$ begin execute format('alter table %I rename to outbox_20200101',
-                                             'outbox_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')); end $$";
-    sqlx::raw_sql(rename).execute(pool).await.unwrap();
+    for table in ["outbox", "outbox_stored"] {
+        let today = "to_char(now() at time zone 'UTC', 'YYYYMMDD')";
+        let rename = format!(
+            "do $$ begin execute format('alter table %I rename to {table}_20200101', '{table}_' || {today}); end $$"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(rename)).execute(pool).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ async fn wait_until_stored(world: &World, orders: std::ops::Range<usize>) {
 }
 
 async fn published(pool: &PgPool) -> i64 {
-    let count = "select count(*) from outbox where published_at is not null";
+    let count = "select count(*) from outbox_stored";
     sqlx::query_scalar(count).fetch_one(pool).await.unwrap()
 }
 

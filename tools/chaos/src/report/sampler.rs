@@ -125,7 +125,7 @@ impl Eyes {
 
     async fn unpublished(&self) -> BTreeMap<&'static str, i64> {
         let counted = self.databases.iter().map(|(service, pool)| async move {
-            let rows = sqlx::query_scalar("select count(*) from outbox where published_at is null");
+            let rows = sqlx::query_scalar("select count(*) from outbox_waiting");
             let count: Option<i64> = timeout(PATIENCE, rows.fetch_one(pool)).await.ok()?.ok();
             count.map(|count| (*service, count))
         });

@@ -12,13 +12,23 @@ use sqlx::PgPool;
 
 use crate::letter::Letter;
 use crate::smtp::{Smtp, Undelivered};
-use crate::store;
+use crate::store::{self, Begin, Record, Taken};
 use crate::task::{Says, Task};
+use crate::together::Together;
 
 pub struct Sender {
-    pub pool: PgPool,
-    pub smtp: Smtp,
-    pub from: Mailbox,
+    pool: PgPool,
+    smtp: Smtp,
+    from: Mailbox,
+    begin: Together<Begin>,
+    record: Together<Record>,
+}
+
+impl Sender {
+    pub fn new(pool: PgPool, smtp: Smtp, from: Mailbox) -> Sender {
+        let (begin, record) = (Together::new(Begin(pool.clone())), Together::new(Record(pool.clone())));
+        Sender { pool, smtp, from, begin, record }
+    }
 }
 
 /// The help text, and the zeros that counters begin with.
@@ -39,7 +49,7 @@ impl Worker for Sender {
     async fn work(&self, task: &Received<Task>) -> Result<(), Failure> {
         let letter = Letter::compose(&task.mail, &self.from).reject()?;
         // First, and without a word to the SMTP server: a broker that came back empty is given every task again.
-        if !store::begin(&self.pool, &letter.message_id).await? {
+        if !self.begin.ask(letter.message_id.clone()).await? {
             return Ok(());
         }
         let mut span = Span::start("SMTP send", SpanKind::Client, task.trace(), || {
@@ -66,7 +76,13 @@ impl Worker for Sender {
         }
         drop(span);
         failpoint::dies_at("mail-after-send");
-        store::record(&self.pool, &task.mail, &letter).await?;
+        let taken = Taken {
+            message_id: letter.message_id,
+            order_id: task.mail.order_id.to_string(),
+            kind: task.mail.says.kind(),
+            recipient: letter.recipient.to_string(),
+        };
+        self.record.ask(taken).await?;
         metrics::counter!("mails_sent_total", "kind" => task.mail.says.kind()).increment(1);
         tracing::info!(
             order = Message::order_id(&**task),

@@ -1,11 +1,12 @@
 //! All SQL of the email service.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
-use crate::letter::Letter;
-use crate::task::Mail;
+use crate::together::Statement;
 
 /// A mail the SMTP server has taken.
 #[derive(Debug, Serialize, sqlx::FromRow)]
@@ -21,19 +22,31 @@ pub struct Sent {
     copies: i32,
 }
 
-/// Notes that the mail is about to be handed over, unless it was sent before: then `false`. The note has to
-/// survive this process, not the database's, so its commit does not wait for the disk.
-pub async fn begin(pool: &PgPool, message_id: &str) -> Result<bool, sqlx::Error> {
-    let begun = sqlx::query(
-        "insert into handovers (message_id, begun)
-         select $1, 1 from set_config('synchronous_commit', 'off', true) as at_once
-         where at_once = 'off' and not exists (select from mails where message_id = $1)
-         on conflict (message_id) do update set begun = handovers.begun + 1",
-    )
-    .bind(message_id)
-    .execute(pool)
-    .await?;
-    Ok(begun.rows_affected() > 0)
+/// Notes that mails, by their message ids, are about to be handed over, unless they were sent before: then `false`. The note
+/// has to survive this process, not the database's, so its commit does not wait for the disk.
+pub struct Begin(pub PgPool);
+
+impl Statement for Begin {
+    type Item = String;
+    type Answer = bool;
+
+    async fn run(&self, message_ids: &[String]) -> Result<Vec<bool>, sqlx::Error> {
+        let begun: HashSet<String> = sqlx::query_scalar(
+            "insert into handovers (message_id, begun)
+             select message_id, 1
+             from unnest($1::text[]) as about (message_id), set_config('synchronous_commit', 'off', true) as at_once
+             where at_once = 'off' and not exists (select from mails where mails.message_id = about.message_id)
+             order by message_id
+             on conflict (message_id) do update set begun = handovers.begun + 1
+             returning message_id",
+        )
+        .bind(message_ids)
+        .fetch_all(&self.0)
+        .await?
+        .into_iter()
+        .collect();
+        Ok(message_ids.iter().map(|id| begun.contains(id)).collect())
+    }
 }
 
 /// It was certainly not taken this time.
@@ -48,21 +61,40 @@ pub async fn take_back(pool: &PgPool, message_id: &str) -> Result<(), sqlx::Erro
     Ok(())
 }
 
-/// It was taken. Every handover begun for it so far may have delivered a copy, and is counted as one.
-pub async fn record(pool: &PgPool, mail: &Mail, letter: &Letter) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "with ended as (delete from handovers where message_id = $1 returning begun)
-         insert into mails (message_id, order_id, kind, recipient, copies)
-         values ($1, $2, $3, $4, coalesce((select begun from ended), 0))
-         on conflict (message_id) do update set copies = mails.copies + excluded.copies",
-    )
-    .bind(&letter.message_id)
-    .bind(mail.order_id.as_str())
-    .bind(mail.says.kind())
-    .bind(letter.recipient.to_string())
-    .execute(pool)
-    .await?;
-    Ok(())
+/// Notes that mails were taken. Every handover begun for one so far may have delivered a copy, and is counted as one.
+pub struct Record(pub PgPool);
+
+pub struct Taken {
+    pub message_id: String,
+    pub order_id: String,
+    pub kind: &'static str,
+    pub recipient: String,
+}
+
+impl Statement for Record {
+    type Item = Taken;
+    type Answer = ();
+
+    async fn run(&self, mails: &[Taken]) -> Result<Vec<()>, sqlx::Error> {
+        sqlx::query(
+            "with ended as (
+                 delete from handovers where message_id = any($1) returning message_id, begun
+             )
+             insert into mails (message_id, order_id, kind, recipient, copies)
+             select message_id, order_id, kind, recipient, coalesce(begun, 0)
+             from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as taken (message_id, order_id, kind, recipient)
+                  left join ended using (message_id)
+             order by message_id
+             on conflict (message_id) do update set copies = mails.copies + excluded.copies",
+        )
+        .bind(mails.iter().map(|mail| mail.message_id.as_str()).collect::<Vec<_>>())
+        .bind(mails.iter().map(|mail| mail.order_id.as_str()).collect::<Vec<_>>())
+        .bind(mails.iter().map(|mail| mail.kind).collect::<Vec<_>>())
+        .bind(mails.iter().map(|mail| mail.recipient.as_str()).collect::<Vec<_>>())
+        .execute(&self.0)
+        .await?;
+        Ok(vec![(); mails.len()])
+    }
 }
 
 pub async fn of_order(pool: &PgPool, order_id: &str) -> Result<Vec<Sent>, sqlx::Error> {

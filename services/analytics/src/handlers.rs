@@ -2,6 +2,7 @@
 //! one change of the figures.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use events::Event;
 use events::topology::{ANALYTICS, ConsumerSpec};
@@ -16,6 +17,9 @@ pub struct Everything;
 impl Consumer for Everything {
     type Message = Event;
     const SPEC: &'static ConsumerSpec = &ANALYTICS;
+
+    /// Nobody waits for figures.
+    const PACE: Duration = Duration::from_millis(50);
 
     async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
         let batch: Vec<&Event> = batch.iter().map(|event| &**event).collect();

@@ -2,6 +2,7 @@
 //! so its ticket is never fought over, and the others take over when an instance dies.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use events::Event;
 use events::topology::{self, ConsumerSpec};
@@ -16,6 +17,9 @@ impl Consumer for Orders {
     type Message = Event;
 
     const SPEC: &'static ConsumerSpec = &topology::KITCHEN_DISPLAY;
+
+    /// A ticket may take a tenth of a second to its screen.
+    const PACE: Duration = Duration::from_millis(25);
 
     async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
         let order_ids: BTreeSet<&str> = batch.iter().map(|event| Message::order_id(&**event)).collect();

@@ -2,6 +2,7 @@
 //! stream order, and written with one statement per table.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use events::Event;
 use events::topology::{ConsumerSpec, LOYALTY};
@@ -16,6 +17,9 @@ pub struct Orders;
 impl Consumer for Orders {
     type Message = Event;
     const SPEC: &'static ConsumerSpec = &LOYALTY;
+
+    /// Nobody waits for points.
+    const PACE: Duration = Duration::from_millis(50);
 
     async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
         let orders: BTreeSet<&str> = batch.iter().map(|event| event.order_id().as_str()).collect();

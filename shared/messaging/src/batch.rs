@@ -156,6 +156,7 @@ impl<C: Consumer> Reader<C> {
         spans.committed();
         failpoint::dies_at("consumer-after-commit");
         runtime.committed(name, new.len(), part.len() - new.len());
+        self.consumer.committed();
         Ok(())
     }
 

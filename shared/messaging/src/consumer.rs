@@ -33,6 +33,10 @@ pub trait Consumer: Send + Sync + 'static {
     /// whole stream again with an empty inbox.
     const SPEC: &'static ConsumerSpec;
 
+    /// From the beginning of one transaction to that of the next, at least, unless the last was full: one costs nearly the
+    /// same for an event as for many, so in a busy moment some are let come together. Longer where nobody waits for the effects.
+    const PACE: Duration = Duration::from_millis(10);
+
     /// Writes the effects of events that were never processed before, in stream order, through the open
     /// transaction. It must not call anything outside. The runtime commits; an error undoes all of it.
     fn handle(
@@ -40,6 +44,9 @@ pub trait Consumer: Send + Sync + 'static {
         tx: &mut PgConnection,
         batch: &[Received<Self::Message>],
     ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// The effects of a batch are there: the moment to wake whoever works on them.
+    fn committed(&self) {}
 }
 
 /// What every consumer of one service instance needs.
@@ -143,7 +150,7 @@ impl<C: Consumer> Reader<C> {
                     chunk.ok_or_else(|| SetupError::broker("the pull ended"))?
                 }
             };
-            let next = Instant::now() + self.pace();
+            let next = Instant::now() + self.pace(chunk.len());
             let mut deliveries = Vec::with_capacity(chunk.len());
             let mut interruption = None;
             for message in chunk {
@@ -173,10 +180,13 @@ impl<C: Consumer> Reader<C> {
         Ok(())
     }
 
-    /// From the beginning of one transaction to that of the next, at least: one costs the same for an event as for
-    /// many, so in a busy moment some are let come together. A partition has a part of the events, and more time.
-    fn pace(&self) -> Duration {
-        Duration::from_millis(if self.partition.is_some() { 40 } else { 10 })
+    /// A partition has a part of the events, and more time.
+    fn pace(&self, events: usize) -> Duration {
+        match self.partition {
+            _ if events == self.settler.runtime.settings.batch => Duration::ZERO,
+            Some(_) => 4 * C::PACE,
+            None => C::PACE,
+        }
     }
 
     /// Starts pulling, as the successor of whoever read before.

@@ -14,30 +14,26 @@ use crate::store;
 const TIME_TO_WRITE: Duration = Duration::from_secs(2);
 /// How long a payment may be due before it is noticed, when nobody told of it.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// The consumer tells of payments just before it commits them, so the first looks follow closely.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// When all places are taken, some more are let come free, so that one claim fills many.
 const GATHER: Duration = Duration::from_millis(5);
 const DATABASE_AWAY: Duration = Duration::from_millis(500);
 
 /// Runs until told to stop and until every call has ended.
 pub async fn work(desk: &Desk, caller: Arc<Caller>, answers: mpsc::Sender<Attempt>) {
-    let mut pause = LOOK_EVERY;
     while !desk.stop.is_cancelled() {
         let Some(places) = free_places(desk, &caller).await else { break };
         let free = places.len();
-        match claim_some(desk, &caller, places, &answers).await {
+        let pause = match claim_some(desk, &caller, places, &answers).await {
             Ok(claimed) if claimed == free => continue,
-            Ok(0) => pause = (pause * 2).min(LOOK_EVERY),
-            Ok(_) => pause = LOOK_AGAIN,
+            Ok(_) => LOOK_EVERY,
             Err(error) => {
                 tracing::warn!(%error, "cannot claim payments; they wait");
-                pause = DATABASE_AWAY;
+                DATABASE_AWAY
             }
-        }
+        };
         tokio::select! {
             () = desk.stop.cancelled() => {}
-            () = desk.due.notified() => pause = LOOK_AGAIN,
+            () = desk.due.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use events::Event;
 use messaging::{Outgoing, bounded};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 use super::Desk;
 use crate::domain::{Attempt, State};
@@ -19,11 +20,14 @@ const BATCH: usize = 512;
 /// the same answers; so one batch that cannot be written never blocks the next.
 const TRIES: u32 = 5;
 const RETRY: Duration = Duration::from_millis(200);
+/// From one transaction to the next, at least, so that in a busy moment some answers come together.
+const PACE: Duration = Duration::from_millis(5);
 
 /// Ends when the last caller is gone.
 pub async fn write_down(desk: &Desk, mut answers: mpsc::Receiver<Attempt>) {
     let mut batch = Vec::with_capacity(BATCH);
     while answers.recv_many(&mut batch, BATCH).await > 0 {
+        let next = Instant::now() + PACE;
         for attempt in 1..=TRIES {
             match bounded(write_batch(desk, &batch)).await {
                 Ok(()) => break,
@@ -34,6 +38,7 @@ pub async fn write_down(desk: &Desk, mut answers: mpsc::Receiver<Attempt>) {
             }
         }
         batch.clear();
+        sleep_until(next).await;
     }
 }
 

@@ -42,8 +42,11 @@ impl Consumer for Orders {
                 .collect();
             store::update(tx, &changed).await?;
         }
-        self.due.notify_one();
         Ok(())
+    }
+
+    fn committed(&self) {
+        self.due.notify_one();
     }
 }
 

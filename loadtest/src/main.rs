@@ -42,6 +42,13 @@ enum Command {
         a: PathBuf,
         b: PathBuf,
     },
+    /// Draws the plots of a report's scenario, each into a file of its own.
+    Pictures {
+        /// The JSON of a report.
+        report: PathBuf,
+        /// Where the pictures go.
+        folder: PathBuf,
+    },
 }
 
 #[tokio::main]
@@ -50,6 +57,10 @@ async fn main() -> ExitCode {
         Command::Run(scenario) => carry_out(&scenario).await,
         Command::Compare { a, b } => report::compare::compare(&a, &b).map(|page| {
             println!("\n{}", page.display());
+            true
+        }),
+        Command::Pictures { report, folder } => report::pictures(&report, &folder).map(|files| {
+            files.iter().for_each(|file| println!("{}", file.display()));
             true
         }),
     };

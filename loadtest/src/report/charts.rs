@@ -1,6 +1,7 @@
 //! The plots, drawn as SVG so that the page needs nothing else. Text is drawn in a colour that is then
 //! replaced by the page's own, so that it is readable on light and dark screens.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use anyhow::{Result, anyhow};
@@ -8,7 +9,8 @@ use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
-use super::{Curve, Mark, number};
+use super::page::escape;
+use super::{Curve, Mark, Plot, number};
 
 const WIDTH: u32 = 1100;
 const HEIGHT: u32 = 240;
@@ -75,6 +77,33 @@ pub fn plot(curves: &[Curve], along: &Along<'_>, scale: Scale) -> Result<String>
     drop(area);
     let ink = format!("#{:02X}{:02X}{:02X}", INK.0, INK.1, INK.2);
     Ok(svg.replace(&ink, "currentColor"))
+}
+
+/// A plot that stands alone, with its title and what its colours mean, for pages that only take pictures.
+pub fn picture(plot: &Plot) -> Result<String> {
+    const HEAD: u32 = 52;
+    let inner = self::plot(&plot.lines, &Along::Quantity(&plot.x), Scale::Linear)?;
+    let mut keys = String::new();
+    for (n, curve) in plot.lines.iter().enumerate() {
+        let RGBColor(red, green, blue) = colour(n);
+        let x = LEFT + n as u32 * 200;
+        let _ = write!(
+            keys,
+            "<rect x=\"{x}\" y=\"32\" width=\"12\" height=\"12\" fill=\"rgb({red},{green},{blue})\"/>\
+             <text x=\"{}\" y=\"43\">{}</text>",
+            x + 18,
+            escape(&curve.name)
+        );
+    }
+    Ok(format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {}\" font-family=\"sans-serif\" font-size=\"13\" \
+         fill=\"currentColor\"><style>:root {{ color: #1f2328 }} @media (prefers-color-scheme: dark) {{ :root {{ color: \
+         #e6edf3 }} }}</style><text x=\"{LEFT}\" y=\"20\" font-size=\"16\" font-weight=\"bold\">{} ({})</text>{keys}\
+         <g transform=\"translate(0 {HEAD})\">{inner}</g></svg>\n",
+        HEIGHT + HEAD,
+        escape(&plot.title),
+        escape(&plot.y)
+    ))
 }
 
 fn furthest(curves: &[Curve]) -> f64 {

@@ -100,6 +100,18 @@ impl Report {
     }
 }
 
+/// Makes a picture of each plot that belongs to the report's scenario alone, and returns the files.
+pub fn pictures(report: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
+    let report = Report::read(report)?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let picture = |(n, plot): (usize, &Plot)| {
+        let file = folder.join(format!("{}-{}.svg", report.scenario, n + 1));
+        write(&file, &charts::picture(plot)?)?;
+        Ok(file)
+    };
+    report.plots.iter().enumerate().map(picture).collect()
+}
+
 pub fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

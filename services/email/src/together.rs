@@ -2,16 +2,12 @@
 //! the next. Nobody waits for others to come.
 
 use std::future::Future;
-use std::time::Duration;
 
-use messaging::Failure;
+use messaging::{Failure, bounded};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
 
 /// No more fit into a statement; there are never as many workers.
 const MOST: usize = 256;
-/// A statement without an answer for so long has lost its connection.
-const LIMIT: Duration = Duration::from_secs(8);
 
 pub trait Statement: Send + Sync + 'static {
     type Item: Send + Sync + 'static;
@@ -76,10 +72,7 @@ async fn answer<S: Statement>(statement: &S, items: &[S::Item], replies: Vec<Rep
 }
 
 async fn run<S: Statement>(statement: &S, items: &[S::Item]) -> Result<Vec<S::Answer>, Failure> {
-    match timeout(LIMIT, statement.run(items)).await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(Failure::Unavailable(format!("the database did not answer within {LIMIT:?}").into())),
-    }
+    Ok(bounded(statement.run(items)).await?)
 }
 
 #[cfg(test)]
@@ -98,7 +91,7 @@ mod tests {
 
         async fn run(&self, items: &[u32]) -> Result<Vec<u32>, sqlx::Error> {
             self.0.fetch_add(1, Ordering::Relaxed);
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             match items.contains(&13) {
                 true => Err(sqlx::Error::RowNotFound),
                 false => Ok(items.iter().map(|n| n * 2).collect()),

@@ -9,6 +9,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod compare;
+mod place;
 mod rows;
 
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use self::place::Place;
 use self::rows::{BATCH, CLAIMS, Row, Stored};
 use crate::span::{KeyValue, Span, SpanKind};
 use crate::streams::{self, SetupError};
@@ -73,36 +75,6 @@ struct Memory {
     /// The last sequence this relay has seen in each stream.
     highest: HashMap<&'static str, i64>,
     place: Place,
-}
-
-/// Where the next claim begins. An index from which much was deleted is walked over until Postgres has swept it, and it is not
-/// swept while anybody reads an old state of the database, such as a backup. So most claims begin near the rows they want.
-///
-/// A row may be committed after others with a higher id were published. If that took it longer than two looks back, it is seen
-/// by the next.
-#[derive(Default)]
-struct Place {
-    /// From the oldest row there is, whatever was published.
-    looks_back: bool,
-    /// Else after this one.
-    after: i64,
-    /// How far was published at the last look back.
-    then: i64,
-    /// How far is published now.
-    now: i64,
-}
-
-impl Place {
-    fn after(&self) -> i64 {
-        if self.looks_back { 0 } else { self.after }
-    }
-
-    fn published(&mut self, looked_back: bool, last: i64) {
-        self.now = self.now.max(last);
-        if looked_back {
-            (self.after, self.then) = (self.then, self.now);
-        }
-    }
 }
 
 /// What became of one claim.
@@ -344,25 +316,5 @@ fn publish_span(subject: &str, row: &Row, under: &TraceContext) -> Span {
 impl From<tokio::time::error::Elapsed> for RelayError {
     fn from(_: tokio::time::error::Elapsed) -> RelayError {
         RelayError::Stalled
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn claims_begin_where_the_relay_was_at_the_last_look_back_but_one() {
-        let mut place = Place::default();
-        let mut round = |looks_back: bool, last: i64| {
-            place.looks_back = looks_back;
-            let after = place.after();
-            place.looks_back = false;
-            place.published(looks_back, last);
-            after
-        };
-        assert_eq!([round(true, 10), round(false, 20)], [0, 0]);
-        assert_eq!([round(true, 30), round(false, 40), round(false, 35)], [0, 10, 10]);
-        assert_eq!([round(true, 40), round(false, 50)], [0, 30]);
     }
 }

@@ -1,6 +1,7 @@
 use messaging::dead_letter;
 use testing::{World, eventually};
 
+use crate::outbox::wait_until_published;
 use crate::recorder::{self, OtherRecorder, Recorder, effects, order, run, wait_for_effects};
 
 #[tokio::test]
@@ -76,12 +77,7 @@ async fn a_burial_that_is_repeated_leaves_one_letter() {
         (info.num_pending == 0 && info.num_ack_pending == 0).then_some(())
     };
     eventually("all is done", settled).await;
-    eventually("the outbox is published", async || {
-        let waiting = "select count(*) from outbox_waiting";
-        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&pool).await.unwrap();
-        (waiting == 0).then_some(())
-    })
-    .await;
+    wait_until_published(&pool).await;
     assert_eq!(world.dead_letters().await.len(), 2);
     running.stop().await;
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use async_nats::jetstream;
+use async_nats::jetstream::consumer::Info;
 use events::topology::{CONSUMERS, STREAMS};
 use futures::TryStreamExt as _;
 use sqlx::PgPool;
@@ -29,6 +30,9 @@ pub struct Lags {
 /// By name: events not delivered, or delivered and not acknowledged. Who cannot be asked is left out.
 pub type Lag = BTreeMap<String, u64>;
 
+/// By name: all events that ever came for it, those that were delivered again once more.
+pub type Heard = BTreeMap<String, u64>;
+
 impl Lags {
     pub fn new(shop: &Shop) -> Result<Lags> {
         let (order_api, payment) = (shop.read("order-api")?, shop.read("payment")?);
@@ -37,7 +41,7 @@ impl Lags {
 
     pub async fn look(&self) -> Lag {
         let (consumers, unpublished, charges) = tokio::join!(
-            self.consumers(),
+            self.consumers(|info| info.num_pending + info.num_ack_pending as u64),
             store::unpublished(&self.order_api),
             store::charges_due(&self.payment)
         );
@@ -45,6 +49,11 @@ impl Lags {
         lag.extend(unpublished.ok().map(|count| (RELAY.to_owned(), count as u64)));
         lag.extend(charges.ok().map(|count| (CHARGES.to_owned(), count as u64)));
         lag
+    }
+
+    /// Of the consumers only.
+    pub async fn heard(&self) -> Result<Heard> {
+        self.consumers(|info| info.num_pending + info.delivered.consumer_sequence).await
     }
 
     /// Of one consumer, or of [`RELAY`] or [`CHARGES`].
@@ -70,21 +79,22 @@ impl Lags {
         Ok(store::orders_stored(&self.order_api).await?)
     }
 
-    async fn consumers(&self) -> Result<Lag> {
+    async fn consumers(&self, count: impl Fn(&Info) -> u64) -> Result<BTreeMap<String, u64>> {
         let mut durables = BTreeMap::new();
         for stream in STREAMS {
             let stream = self.jetstream.get_stream_no_info(stream.name).await?;
             let mut consumers = stream.consumers();
             while let Some(info) = consumers.try_next().await? {
-                durables.insert(info.name, info.num_pending + info.num_ack_pending as u64);
+                let counted = count(&info);
+                durables.insert(info.name, counted);
             }
         }
-        let lag = |durable: &(String, Option<u32>)| durables.get(&durable.0).copied();
-        let lags = CONSUMERS.iter().filter_map(|spec| {
-            let lag = spec.durables().iter().map(lag).sum::<Option<u64>>()?;
-            Some((spec.name.to_owned(), lag))
+        let count = |durable: &(String, Option<u32>)| durables.get(&durable.0).copied();
+        let counts = CONSUMERS.iter().filter_map(|spec| {
+            let all = spec.durables().iter().map(count).sum::<Option<u64>>()?;
+            Some((spec.name.to_owned(), all))
         });
-        Ok(lags.collect())
+        Ok(counts.collect())
     }
 
     /// Waits until nobody is behind and nothing new comes of it.

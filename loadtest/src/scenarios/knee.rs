@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::engine::Outcome;
+use crate::measure::lag::Heard;
 use crate::report::{Curve, Plot, number};
 use crate::run::Run;
 
@@ -16,7 +17,7 @@ const HALVINGS: usize = 4;
 const ENOUGH: f64 = 0.99;
 /// Beyond this a queue is growing somewhere, whatever the throughput says. Milliseconds.
 const LONGEST_P99: f64 = 250.0;
-/// Consumers keep up when what they have not finished is worth no more than this.
+/// Consumers keep up when what they have not finished came within this time.
 const SECONDS_BEHIND: f64 = 1.0;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,10 +38,11 @@ pub async fn find(run: &mut Run, what: &str, from: f64, step: Duration, judged: 
     let (mut good, mut bad) = (None::<(f64, Outcome)>, None::<(f64, String)>);
     let (mut rate, mut halvings, mut p50, mut p99) = (from, 0, Vec::new(), Vec::new());
     while halvings < HALVINGS {
+        let before = run.lags.heard().await?;
         let outcome = run.load(&format!("{what}, {}/s", number(rate)), rate, step).await?;
         p50.push((rate, outcome.latency.p50));
         p99.push((rate, outcome.latency.p99));
-        match what_gave_way(run, &outcome, judged).await {
+        match what_gave_way(run, &before, &outcome, judged).await? {
             None => good = Some((rate, outcome)),
             Some(why) => bad = Some((rate, why)),
         }
@@ -71,18 +73,25 @@ pub async fn find(run: &mut Run, what: &str, from: f64, step: Duration, judged: 
     }
 }
 
-async fn what_gave_way(run: &Run, outcome: &Outcome, judged: Judged) -> Option<String> {
-    if let Some(why) = refusal(outcome) {
-        return Some(why);
+async fn what_gave_way(
+    run: &Run,
+    before: &Heard,
+    outcome: &Outcome,
+    judged: Judged,
+) -> Result<Option<String>> {
+    if judged == Judged::ByAnswers || refusal(outcome).is_some() {
+        return Ok(refusal(outcome));
     }
-    if judged == Judged::ByConsumersToo {
-        let lag = run.lags.look().await;
-        let behind = lag.into_iter().filter(|(_, lag)| *lag as f64 > outcome.rate * SECONDS_BEHIND);
-        if let Some((name, lag)) = behind.max_by_key(|(_, lag)| *lag) {
-            return Some(format!("{name} was {} behind when it ended", number(lag as f64)));
-        }
-    }
-    None
+    let (lag, heard) = (run.lags.look().await, run.lags.heard().await?);
+    // An order is one charge and one row of the outbox, and to most consumers several events.
+    let rate = |name: &str| match (heard.get(name), before.get(name)) {
+        (Some(now), Some(then)) => now.saturating_sub(*then) as f64 / outcome.seconds,
+        _ => outcome.rate,
+    };
+    let seconds = lag.iter().map(|(name, lag)| (name, *lag as f64 / rate(name).max(outcome.rate)));
+    let (name, behind) =
+        seconds.max_by(|a, b| a.1.total_cmp(&b.1)).context("nobody tells how far behind it is")?;
+    Ok((behind > SECONDS_BEHIND).then(|| format!("{name} was {behind:.1} s behind when it ended")))
 }
 
 /// What customers would complain about.

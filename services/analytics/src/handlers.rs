@@ -19,7 +19,7 @@ impl Consumer for Everything {
     const SPEC: &'static ConsumerSpec = &ANALYTICS;
 
     /// Nobody waits for figures.
-    const PACE: Duration = Duration::from_millis(50);
+    const PACE: Duration = Duration::from_millis(100);
 
     async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
         let batch: Vec<&Event> = batch.iter().map(|event| &**event).collect();

@@ -18,7 +18,7 @@ impl Consumer for Orders {
     const SPEC: &'static ConsumerSpec = &topology::EMAIL;
 
     /// A mail takes longer than that anyway.
-    const PACE: Duration = Duration::from_millis(50);
+    const PACE: Duration = Duration::from_millis(100);
 
     async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
         let tasks: Vec<Outgoing> = batch.iter().filter_map(task::caused_by).collect();

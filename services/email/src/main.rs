@@ -38,6 +38,6 @@ async fn main() -> anyhow::Result<()> {
     let pool = service.pool.clone();
     sender::describe();
     service.consume(handlers::Orders)?; // OrderCreated, OrderCancelled, OrderReady
-    service.work(sender::Sender::new(pool.clone(), smtp, config.mail_from))?;
+    service.work(sender::Sender::new(pool.clone(), &service.kept, smtp, config.mail_from))?;
     service.serve(routes::router(pool, config.staff)).await
 }

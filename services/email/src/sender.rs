@@ -2,12 +2,13 @@
 //! then the mail goes out again, with the same Message-ID, and is counted. No transaction is open while the
 //! server is spoken to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use events::topology::{self, ConsumerSpec};
 use lettre::message::Mailbox;
 use messaging::span::{KeyValue, Span, SpanKind};
-use messaging::{Failure, Message, Received, Rejectable, Worker, failpoint};
+use messaging::{Failure, Kept, Message, Received, Rejectable, Worker, failpoint};
 use sqlx::PgPool;
 
 use crate::letter::Letter;
@@ -15,6 +16,10 @@ use crate::smtp::{Smtp, Undelivered};
 use crate::store::{self, Begin, Record, Taken};
 use crate::task::{Says, Task};
 use crate::together::Together;
+
+/// Times that a mail which was taken is noted, if the database is away.
+const NOTES: u32 = 5;
+const BETWEEN_NOTES: Duration = Duration::from_millis(500);
 
 pub struct Sender {
     pool: PgPool,
@@ -25,9 +30,21 @@ pub struct Sender {
 }
 
 impl Sender {
-    pub fn new(pool: PgPool, smtp: Smtp, from: Mailbox) -> Sender {
-        let (begin, record) = (Together::new(Begin(pool.clone())), Together::new(Record(pool.clone())));
+    pub fn new(pool: PgPool, kept: &Arc<Kept>, smtp: Smtp, from: Mailbox) -> Sender {
+        let (begin, record) =
+            (Together::new(Begin(Arc::clone(kept))), Together::new(Record(Arc::clone(kept))));
         Sender { pool, smtp, from, begin, record }
+    }
+
+    /// The mail is out, and would go out again if this failed.
+    async fn note(&self, taken: Taken) -> Result<(), Failure> {
+        for _ in 1..NOTES {
+            match self.record.ask(taken.clone()).await {
+                Err(Failure::Unavailable(_)) => tokio::time::sleep(BETWEEN_NOTES).await,
+                noted => return noted,
+            }
+        }
+        self.record.ask(taken).await
     }
 }
 
@@ -82,7 +99,7 @@ impl Worker for Sender {
             kind: task.mail.says.kind(),
             recipient: letter.recipient.to_string(),
         };
-        self.record.ask(taken).await?;
+        self.note(taken).await?;
         metrics::counter!("mails_sent_total", "kind" => task.mail.says.kind()).increment(1);
         tracing::info!(
             order = Message::order_id(&**task),

@@ -1,7 +1,9 @@
 //! All SQL of the email service.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use messaging::Kept;
 use serde::Serialize;
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -24,14 +26,15 @@ pub struct Sent {
 
 /// Notes that mails, by their message ids, are about to be handed over, unless they were sent before: then `false`. The note
 /// has to survive this process, not the database's, so its commit does not wait for the disk.
-pub struct Begin(pub PgPool);
+pub struct Begin(pub Arc<Kept>);
 
 impl Statement for Begin {
     type Item = String;
     type Answer = bool;
 
     async fn run(&self, message_ids: &[String]) -> Result<Vec<bool>, sqlx::Error> {
-        let begun: HashSet<String> = sqlx::query_scalar(
+        let mut db = self.0.take().await?;
+        let begun = sqlx::query_scalar(
             "insert into handovers (message_id, begun)
              select message_id, 1
              from unnest($1::text[]) as about (message_id), set_config('synchronous_commit', 'off', true) as at_once
@@ -41,10 +44,10 @@ impl Statement for Begin {
              returning message_id",
         )
         .bind(message_ids)
-        .fetch_all(&self.0)
-        .await?
-        .into_iter()
-        .collect();
+        .fetch_all(&mut *db)
+        .await;
+        self.0.give_back(db, begun.is_ok());
+        let begun: HashSet<String> = begun?.into_iter().collect();
         Ok(message_ids.iter().map(|id| begun.contains(id)).collect())
     }
 }
@@ -62,8 +65,9 @@ pub async fn take_back(pool: &PgPool, message_id: &str) -> Result<(), sqlx::Erro
 }
 
 /// Notes that mails were taken. Every handover begun for one so far may have delivered a copy, and is counted as one.
-pub struct Record(pub PgPool);
+pub struct Record(pub Arc<Kept>);
 
+#[derive(Clone)]
 pub struct Taken {
     pub message_id: String,
     pub order_id: String,
@@ -76,7 +80,8 @@ impl Statement for Record {
     type Answer = ();
 
     async fn run(&self, mails: &[Taken]) -> Result<Vec<()>, sqlx::Error> {
-        sqlx::query(
+        let mut db = self.0.take().await?;
+        let recorded = sqlx::query(
             "with ended as (
                  delete from handovers where message_id = any($1) returning message_id, begun
              )
@@ -91,8 +96,10 @@ impl Statement for Record {
         .bind(mails.iter().map(|mail| mail.order_id.as_str()).collect::<Vec<_>>())
         .bind(mails.iter().map(|mail| mail.kind).collect::<Vec<_>>())
         .bind(mails.iter().map(|mail| mail.recipient.as_str()).collect::<Vec<_>>())
-        .execute(&self.0)
-        .await?;
+        .execute(&mut *db)
+        .await;
+        self.0.give_back(db, recorded.is_ok());
+        recorded?;
         Ok(vec![(); mails.len()])
     }
 }

@@ -19,7 +19,7 @@ impl Consumer for Orders {
     const SPEC: &'static ConsumerSpec = &topology::KITCHEN_DISPLAY;
 
     /// A ticket may take a tenth of a second to its screen.
-    const PACE: Duration = Duration::from_millis(25);
+    const PACE: Duration = Duration::from_millis(50);
 
     async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
         let order_ids: BTreeSet<&str> = batch.iter().map(|event| Message::order_id(&**event)).collect();

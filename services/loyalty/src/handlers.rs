@@ -19,7 +19,7 @@ impl Consumer for Orders {
     const SPEC: &'static ConsumerSpec = &LOYALTY;
 
     /// Nobody waits for points.
-    const PACE: Duration = Duration::from_millis(50);
+    const PACE: Duration = Duration::from_millis(100);
 
     async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
         let orders: BTreeSet<&str> = batch.iter().map(|event| event.order_id().as_str()).collect();

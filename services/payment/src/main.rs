@@ -41,7 +41,7 @@ async fn main() -> anyhow::Result<()> {
     service.sample("due payments", figures::look);
     service.consume(handlers::Orders { due: Arc::clone(&due) })?;
     let desk = charges::Desk {
-        pool: service.pool.clone(),
+        kept: Arc::clone(&service.kept),
         processor,
         in_flight: config.charges_in_flight,
         due,

@@ -137,7 +137,11 @@ pub async fn update(tx: &mut PgConnection, payments: &[Payment]) -> Result<(), s
 /// Takes payments that are due, those that have waited longest first. Nobody else takes them until `claim`
 /// has passed, by the database's clock; if this process dies, somebody does then. From here on a charge may
 /// be made, so each is uncertain until its answer is written down.
-pub async fn claim(pool: &PgPool, limit: usize, claim: Duration) -> Result<Vec<Claimed>, sqlx::Error> {
+pub async fn claim(
+    db: &mut PgConnection,
+    limit: usize,
+    claim: Duration,
+) -> Result<Vec<Claimed>, sqlx::Error> {
     let rows = sqlx::query(
         "with next as (
              select order_id, uncertain from payments where due_at <= now()
@@ -150,7 +154,7 @@ pub async fn claim(pool: &PgPool, limit: usize, claim: Duration) -> Result<Vec<C
     )
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .bind(due_in(Due::In(claim)))
-    .fetch_all(pool)
+    .fetch_all(db)
     .await?;
     rows.iter()
         .map(|row| {

@@ -106,7 +106,7 @@ impl<C: Consumer> Reader<C> {
 
     async fn transact_once(&self, part: &[Hand<C::Message>], suspect: bool) -> Result<(), Trouble> {
         let runtime = &self.settler.runtime;
-        let mut db = runtime.pool.acquire().await?;
+        let mut db = runtime.kept.take().await?;
         let limit = runtime.settings.handler_timeout + bounded::LIMIT;
         let started = Instant::now();
         let result = match timeout(limit, self.transact_over(&mut db, part, suspect)).await {
@@ -116,6 +116,7 @@ impl<C: Consumer> Reader<C> {
                 Err(Trouble::Failed(Failure::Unavailable("the database does not answer".into())))
             }
         };
+        runtime.kept.give_back(db, result.is_ok());
         self.settler.timed(started, result.is_ok());
         result
     }

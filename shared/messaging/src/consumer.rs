@@ -23,7 +23,7 @@ use crate::instances::{self, Counters};
 use crate::settle::{Hand, Settler};
 use crate::streams::{self, SetupError};
 use crate::succession::Succession;
-use crate::{Failure, Message, Received, Settings, figures, partitions, position};
+use crate::{Failure, Kept, Message, Received, Settings, figures, partitions, position};
 
 /// What a service does with what it hears.
 pub trait Consumer: Send + Sync + 'static {
@@ -35,7 +35,7 @@ pub trait Consumer: Send + Sync + 'static {
 
     /// From the beginning of one transaction to that of the next, at least, unless the last was full: one costs nearly the
     /// same for an event as for many, so in a busy moment some are let come together. Longer where nobody waits for the effects.
-    const PACE: Duration = Duration::from_millis(10);
+    const PACE: Duration = Duration::from_millis(20);
 
     /// Writes the effects of events that were never processed before, in stream order, through the open
     /// transaction. It must not call anything outside. The runtime commits; an error undoes all of it.
@@ -53,6 +53,8 @@ pub trait Consumer: Send + Sync + 'static {
 pub struct Runtime {
     pub jetstream: Context,
     pub pool: PgPool,
+    /// The same for the whole process: for transactions that follow one another.
+    pub kept: Arc<Kept>,
     pub settings: Settings,
     /// Unique among the instances of the service.
     pub instance: String,

@@ -12,12 +12,13 @@ use messaging::broker::{self, Refusals};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgConnection, PgPool, Row};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Row};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// No statement and no forgotten transaction may hold its locks for longer.
 const STATEMENT_LIMIT: &str = "15s";
+const JUST_USED: Duration = Duration::from_secs(1);
 /// A connection that comes back from use answers within this time, or is closed.
 const STILL_THERE: Duration = Duration::from_secs(2);
 /// For a request to the broker. An answer that is lost with its connection would hold up a consumer until then.
@@ -50,6 +51,11 @@ pub async fn postgres(
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(3))
+        // One that was just used is still there.
+        .test_before_acquire(false)
+        .before_acquire(|connection, known| {
+            Box::pin(async move { Ok(known.idle_for < JUST_USED || connection.ping().await.is_ok()) })
+        })
         // The pool itself would wait for ever for a connection whose other end has vanished, and keep its place.
         .after_release(|connection, _| {
             Box::pin(async { Ok(timeout(STILL_THERE, is_at_rest(connection)).await.unwrap_or(false)) })

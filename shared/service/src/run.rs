@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use async_nats::jetstream;
 use axum::Router;
 use messaging::relay::Relay;
-use messaging::{Consumer, Runtime, Worker};
+use messaging::{Consumer, Kept, Runtime, Worker};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
@@ -28,6 +28,8 @@ use crate::{connect, figures, http, serve, telemetry};
 pub struct Service {
     pub name: &'static str,
     pub pool: PgPool,
+    /// For transactions that follow one another.
+    pub kept: Arc<Kept>,
     /// Cancelled when the process should end.
     pub stop: CancellationToken,
     /// Tell it after writing to the outbox.
@@ -66,6 +68,7 @@ impl Service {
         };
         let mut service = Service {
             name,
+            kept: Arc::new(Kept::new(pool.clone())),
             pool,
             stop,
             outbox_written: Arc::new(Notify::new()),
@@ -176,7 +179,7 @@ impl Service {
     /// Every service that is connected to the broker has something to say, if only dead letters.
     fn publish_outbox(&mut self, jetstream: jetstream::Context) {
         let relay = Relay {
-            pool: self.pool.clone(),
+            kept: Arc::clone(&self.kept),
             jetstream,
             source: self.name.to_owned(),
             outbox_written: Arc::clone(&self.outbox_written),
@@ -194,6 +197,7 @@ impl Service {
         Ok(Arc::new(Runtime {
             jetstream: self.jetstream()?,
             pool: self.pool.clone(),
+            kept: Arc::clone(&self.kept),
             settings: self.config.messaging(),
             instance: self.instance.clone(),
             outbox_written: Arc::clone(&self.outbox_written),

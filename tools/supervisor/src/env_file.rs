@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use events::topology;
 
 use crate::broker::Broker;
-use crate::catalogue::{CARD_PROCESSOR, Instance, MAILBOX, POSTGRES, SERVICES, TRACES, TRACES_OTLP};
+use crate::catalogue::{CARD_PROCESSOR, Instance, MAILBOX, POSTGRES, Part, SERVICES, TRACES, TRACES_OTLP};
 use crate::place::{Place, write_private};
 use crate::plan::Plan;
 use crate::ports::Ports;
@@ -33,6 +33,9 @@ pub const TOLD: [(&str, &str); 9] = [
     ("STAFF_TOKEN", "; it is one for the whole shop: set it in the environment of `up`"),
 ];
 
+/// Room for the name of a socket and the zero at its end (`sun_path`, 104 where it is shortest).
+const SOCKET_NAME: usize = 104;
+
 pub struct Addresses<'a> {
     pub ports: &'a Ports,
     pub secrets: &'a Secrets,
@@ -41,6 +44,8 @@ pub struct Addresses<'a> {
     pub broker_authority: Option<&'a Path>,
     /// The address the services listen on.
     pub bind: IpAddr,
+    /// The folder of Postgres' socket.
+    pub postgres: &'a Path,
     pub staff_token: &'a str,
 }
 
@@ -57,7 +62,7 @@ impl Addresses<'_> {
         let mut told = vec![
             ("INSTANCE", instance.to_string()),
             ("HTTP_ADDR", SocketAddr::new(self.bind, self.ports.of(instance)).to_string()),
-            ("DATABASE_URL", self.database(&service.database(), &service.database(), port)),
+            ("DATABASE_URL", self.database_of(service, plan)),
             ("CARD_PROCESSOR_URL", card_processor),
             ("SMTP_URL", smtp(port)),
             ("STAFF_TOKEN", self.staff_token.to_owned()),
@@ -107,6 +112,27 @@ impl Addresses<'_> {
     pub fn http(&self, instance: &Instance) -> String {
         let host = if self.bind.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { self.bind };
         format!("http://{}", SocketAddr::new(host, self.ports.of(instance)))
+    }
+
+    /// By the socket, which costs less than the port, unless there is a detour.
+    fn database_of(&self, service: Part, plan: &Plan) -> String {
+        let (name, postgres) = (service.database(), Instance::first(POSTGRES));
+        if let Some(port) = plan.detour(service, postgres) {
+            return self.database(&name, &name, |_| port);
+        }
+        let url = self.database(&name, &name, |of| self.ports.of(&of));
+        match self.socket_folder(self.ports.of(&postgres)) {
+            Some(folder) => format!("{url}?host={folder}"),
+            None => url,
+        }
+    }
+
+    /// Where its name fits into the address of a socket, and needs no quotes in a URL.
+    fn socket_folder(&self, port: u16) -> Option<&str> {
+        let is_plain =
+            |folder: &&str| folder.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-_.".contains(&b));
+        let is_short = |folder: &&str| format!("{folder}/.s.PGSQL.{port}").len() < SOCKET_NAME;
+        self.postgres.to_str().filter(is_plain).filter(is_short)
     }
 
     fn database(&self, role: &str, database: &str, port: impl Fn(Instance) -> u16) -> String {
@@ -177,8 +203,16 @@ mod tests {
         ports.settle(&[&used[..], &[payment]].concat(), &Default::default(), &wishes).unwrap();
         let broker = Broker::Single;
         let broker_authority = Some(Path::new("/ca.pem"));
-        let addresses =
-            Addresses { ports: &ports, secrets: &secrets, broker, broker_authority, bind, staff_token: "t" };
+        let postgres = &place.postgres();
+        let addresses = Addresses {
+            ports: &ports,
+            secrets: &secrets,
+            broker,
+            broker_authority,
+            bind,
+            postgres,
+            staff_token: "t",
+        };
         let told: BTreeSet<_> =
             addresses.of_service(&payment, &Plan::default()).into_iter().map(|v| v.0).collect();
         assert_eq!(told, TOLD.map(|(name, _)| name).into());

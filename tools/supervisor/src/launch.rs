@@ -108,6 +108,7 @@ impl Launcher {
             broker: self.broker,
             broker_authority: self.tls.as_ref().map(|tls| tls.authority.as_path()),
             bind: self.bind,
+            postgres: &self.place.postgres(),
             staff_token: &self.staff_token,
         })
     }
@@ -159,7 +160,7 @@ impl Launcher {
     fn postgres(&self, instance: &Instance) -> Command {
         let mut command = Command::new(self.place.project.join("scripts/lib/postgres"));
         command
-            .arg(self.place.data().join("postgres"))
+            .arg(self.place.postgres())
             .arg(self.port(instance).to_string())
             .env("POSTGRES_BIN", &self.servers.postgres)
             .env("SUPERUSER_PASSWORD", self.secrets.get(databases::SUPERUSER));

@@ -68,6 +68,10 @@ impl Place {
     pub fn data(&self) -> PathBuf {
         self.run.join("data")
     }
+    /// Its data, and its socket.
+    pub fn postgres(&self) -> PathBuf {
+        self.data().join("postgres")
+    }
     pub fn mail(&self) -> PathBuf {
         self.run.join("mail")
     }

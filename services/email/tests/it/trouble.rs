@@ -66,6 +66,25 @@ async fn a_killed_service_sends_every_mail_and_counts_every_copy() {
 }
 
 #[tokio::test]
+async fn a_mail_goes_out_once_though_connections_to_the_database_break() {
+    let world = World::start().await;
+    let mailbox = world.mailbox().await;
+    let email = open(&world, &mailbox).await;
+    for n in 0..300 {
+        world.publish_event(&created(&format!("order-{n}"), None)).await;
+    }
+    let breaking = "select pg_terminate_backend(pid) from pg_stat_activity
+                    where datname = current_database() and application_name like 'email%'";
+    for round in 1..=8 {
+        eventually("some more mails are sent", async || (mailbox.mails().len() >= round * 30).then_some(()))
+            .await;
+        sqlx::query(breaking).execute(email.pool()).await.unwrap();
+    }
+    settle(&world, &email, 300).await;
+    assert_eq!(mailbox.mails().len(), 300);
+}
+
+#[tokio::test]
 async fn a_mail_the_server_refuses_for_good_is_buried_and_the_rest_flows() {
     let world = World::start().await;
     let server = refusing_server("refused", "550 5.1.1 no such mailbox").await;

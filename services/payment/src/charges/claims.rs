@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{Caller, Desk};
 use crate::domain::Attempt;
-use crate::store;
+use crate::store::{self, Claimed};
 
 /// A claim outlives the call by this: time to write the answer down.
 const TIME_TO_WRITE: Duration = Duration::from_secs(2);
@@ -57,6 +57,13 @@ async fn free_places(desk: &Desk, caller: &Caller) -> Option<Vec<OwnedSemaphoreP
     Some(places)
 }
 
+async fn claim(desk: &Desk, admitted: usize) -> Result<Vec<Claimed>, sqlx::Error> {
+    let mut db = desk.kept.take().await?;
+    let claimed = store::claim(&mut db, admitted, desk.processor.timeout + TIME_TO_WRITE).await;
+    desk.kept.give_back(db, claimed.is_ok());
+    claimed
+}
+
 /// Starts as many calls as are due, admitted and have a place. Returns their number.
 async fn claim_some(
     desk: &Desk,
@@ -68,8 +75,7 @@ async fn claim_some(
     if admitted == 0 {
         return Ok(0);
     }
-    let claim = store::claim(&desk.pool, admitted, desk.processor.timeout + TIME_TO_WRITE);
-    let claimed = bounded(claim).await?;
+    let claimed = bounded(claim(desk, admitted)).await?;
     if !claimed.is_empty() {
         caller.circuit().tried(Instant::now());
     }

@@ -11,8 +11,7 @@ mod results;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use messaging::failpoint;
-use sqlx::PgPool;
+use messaging::{Kept, failpoint};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +23,7 @@ use circuit::Circuit;
 
 /// Where payments are worked off.
 pub struct Desk {
-    pub pool: PgPool,
+    pub kept: Arc<Kept>,
     pub processor: Processor,
     /// Requests to the processor under way at once.
     pub in_flight: u32,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use events::Event;
 use messaging::{Outgoing, bounded};
+use sqlx::{Connection, PgConnection};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -21,7 +22,7 @@ const BATCH: usize = 512;
 const TRIES: u32 = 5;
 const RETRY: Duration = Duration::from_millis(200);
 /// From one transaction to the next, at least, so that in a busy moment some answers come together.
-const PACE: Duration = Duration::from_millis(5);
+const PACE: Duration = Duration::from_millis(10);
 
 /// Ends when the last caller is gone.
 pub async fn write_down(desk: &Desk, mut answers: mpsc::Receiver<Attempt>) {
@@ -43,8 +44,15 @@ pub async fn write_down(desk: &Desk, mut answers: mpsc::Receiver<Attempt>) {
 }
 
 async fn write_batch(desk: &Desk, batch: &[Attempt]) -> Result<(), sqlx::Error> {
+    let mut db = desk.kept.take().await?;
+    let result = write_batch_over(desk, &mut db, batch).await;
+    desk.kept.give_back(db, result.is_ok());
+    result
+}
+
+async fn write_batch_over(desk: &Desk, db: &mut PgConnection, batch: &[Attempt]) -> Result<(), sqlx::Error> {
     let order_ids: Vec<&str> = batch.iter().map(|attempt| attempt.order_id.as_str()).collect();
-    let mut tx = desk.pool.begin().await?;
+    let mut tx = db.begin().await?;
     let mut payments: HashMap<_, _> = store::lock(&mut tx, &order_ids)
         .await?
         .into_iter()

@@ -20,7 +20,6 @@ use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::message::PublishMessage;
-use sqlx::PgPool;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -30,12 +29,12 @@ use self::place::Place;
 use self::rows::{BATCH, CLAIMS, Row, Stored};
 use crate::span::{KeyValue, Span, SpanKind};
 use crate::streams::{self, SetupError};
-use crate::{Settings, TraceContext, backoff, failpoint, figures, outbox};
+use crate::{Kept, Settings, TraceContext, backoff, failpoint, figures, outbox};
 
 /// How long a row may wait when nobody said that it was written (another instance wrote it).
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A round costs the same for one row as for many, so in a busy moment some are let come together.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER: Duration = Duration::from_millis(10);
 /// Longer is "unknown": publish again.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(3);
 /// For one round, database and broker together. One that takes longer has lost its connection.
@@ -44,7 +43,7 @@ const ROUND_LIMIT: Duration = Duration::from_secs(9);
 const COMMIT_AFTER: Duration = Duration::from_millis(500);
 
 pub struct Relay {
-    pub pool: PgPool,
+    pub kept: Arc<Kept>,
     pub jetstream: Context,
     /// The service's name, for `ce-source` and for the streams it uses.
     pub source: String,
@@ -149,14 +148,12 @@ impl Relay {
             return Ok(false);
         }
         let compare = self.is_comparison_due(memory);
-        let after = memory.place.after();
-        if compare.is_none() && !timeout(ROUND_LIMIT, rows::is_any_waiting(&self.pool, after)).await?? {
-            return Ok(false);
-        }
-        let mut db = self.pool.acquire().await?;
+        let mut db = self.kept.take().await?;
         let work = async {
-            if let Some(depth) = compare {
-                self.compare(&mut db, memory, depth).await?;
+            match compare {
+                Some(depth) => self.compare(&mut db, memory, depth).await?,
+                None if rows::is_any_waiting(&mut db, memory.place.after()).await? => {}
+                None => return Ok(false),
             }
             self.publish_some(&mut db, memory).await
         };
@@ -164,6 +161,7 @@ impl Relay {
         if result.is_err() {
             db.close_on_drop();
         }
+        self.kept.give_back(db, matches!(result, Ok(Ok(_))));
         result?
     }
 
@@ -176,6 +174,7 @@ impl Relay {
     ) -> Result<bool, RelayError> {
         let mut tx = sqlx::Connection::begin(db).await?;
         if !rows::lead(&mut tx).await? {
+            tx.rollback().await?;
             return Ok(false);
         }
         let mut last = memory.place.after();

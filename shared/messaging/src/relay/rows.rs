@@ -2,7 +2,7 @@
 //! broker turned out to have lost it.
 
 use async_nats::jetstream::publish::PublishAck;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 /// Rows per claim: enough to hide the round trips.
@@ -53,9 +53,9 @@ impl Stored {
     }
 }
 
-pub async fn is_any_waiting(pool: &PgPool, after: i64) -> Result<bool, sqlx::Error> {
+pub async fn is_any_waiting(db: &mut PgConnection, after: i64) -> Result<bool, sqlx::Error> {
     let any = sqlx::query_scalar("select exists (select from outbox_waiting where id > $1)");
-    any.bind(after).fetch_one(pool).await
+    any.bind(after).fetch_one(db).await
 }
 
 /// Whether this relay leads until the transaction ends. A leader that was paused loses its transaction, and

@@ -6,6 +6,7 @@ mod consuming;
 mod crash_loop;
 mod dead_letters;
 mod instance;
+mod kept;
 mod ordering;
 mod outbox;
 mod partitions;

@@ -7,7 +7,7 @@ use async_nats::jetstream::Context;
 use events::topology::{ConsumerSpec, KITCHEN_DISPLAY, LOYALTY, PAYMENT};
 use events::{Cents, Event, Item, OrderCreated};
 use messaging::relay::Relay;
-use messaging::{Consumer, Failure, Received, Runtime, Settings, consumer};
+use messaging::{Consumer, Failure, Kept, Received, Runtime, Settings, consumer};
 use sqlx::{PgConnection, PgPool};
 use testing::World;
 use tokio::sync::Notify;
@@ -112,6 +112,7 @@ pub fn runtime(world: &World, pool: &PgPool, instance: &str) -> Arc<Runtime> {
 pub fn runtime_with(jetstream: Context, pool: PgPool, instance: &str, settings: Settings) -> Arc<Runtime> {
     Arc::new(Runtime {
         jetstream,
+        kept: Arc::new(Kept::new(pool.clone())),
         pool,
         settings,
         instance: instance.to_owned(),
@@ -136,7 +137,7 @@ pub fn relay(world: &World, pool: &PgPool, stop: CancellationToken) -> Relay {
 
 pub fn relay_with(jetstream: Context, pool: &PgPool, stop: CancellationToken) -> Relay {
     Relay {
-        pool: pool.clone(),
+        kept: Arc::new(Kept::new(pool.clone())),
         jetstream,
         source: "order-api".into(),
         outbox_written: Arc::new(Notify::new()),

@@ -117,11 +117,10 @@ impl Addresses<'_> {
     /// By the socket, which costs less than the port, unless there is a detour.
     fn database_of(&self, service: Part, plan: &Plan) -> String {
         let (name, postgres) = (service.database(), Instance::first(POSTGRES));
-        if let Some(port) = plan.detour(service, postgres) {
-            return self.database(&name, &name, |_| port);
-        }
-        let url = self.database(&name, &name, |of| self.ports.of(&of));
-        match self.socket_folder(self.ports.of(&postgres)) {
+        let detour = plan.detour(service, postgres);
+        let port = detour.unwrap_or_else(|| self.ports.of(&postgres));
+        let url = self.database(&name, &name, |_| port);
+        match self.socket_folder(port).filter(|_| detour.is_none()) {
             Some(folder) => format!("{url}?host={folder}"),
             None => url,
         }

@@ -26,10 +26,11 @@ FROM toolchain AS programs
 # --sbom=true looks here too, and finds the crates in Cargo.lock.
 ARG BUILDKIT_SBOM_SCAN_STAGE=true
 COPY --from=manifests /shop .
-RUN --mount=type=cache,target=/usr/local/cargo/registry cross build
+# Locked: two builds that unpack the same crate at once would spoil it.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked cross build
 COPY . .
 # Cargo goes by the time of a file, and ours may be older than the empty ones they replace.
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     find . -path ./target -prune -o -name '*.rs' -exec touch {} + && cross build && cross install /programs
 
 FROM scratch

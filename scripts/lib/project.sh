@@ -16,6 +16,12 @@ run_folder=${COFFEE_SHOP_RUN:-$project/.run}
 
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+# Without containers the shop and its tests look into /proc.
+require_linux() {
+    [ "$(uname -s)" = Linux ] ||
+        die "this needs Linux, and this is $(uname -s). The shop in containers does not: see docs/containers.md"
+}
+
 # Says what is missing for a build, before cargo says it in its own way after minutes.
 require_rust() {
     local wanted version major minor
@@ -34,6 +40,7 @@ require_rust() {
 
 # Gets what is missing of nats-server and Postgres, and exports where they are.
 get_servers() {
+    require_linux
     local found
     found=$("$project/scripts/lib/get-servers") || exit 1
     eval "$found"

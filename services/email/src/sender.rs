@@ -8,7 +8,7 @@ use std::time::Duration;
 use events::topology::{self, ConsumerSpec};
 use lettre::message::Mailbox;
 use messaging::span::{KeyValue, Span, SpanKind};
-use messaging::{Failure, Kept, Message, Received, Rejectable, Worker, failpoint};
+use messaging::{Failure, Kept, Message, Received, Rejectable, Worker, bounded, failpoint};
 use sqlx::PgPool;
 
 use crate::letter::Letter;
@@ -18,7 +18,7 @@ use crate::task::{Says, Task};
 use crate::together::Together;
 
 /// Times that a mail which was taken is noted, if the database is away.
-const NOTES: u32 = 5;
+const NOTES: u32 = 3;
 const BETWEEN_NOTES: Duration = Duration::from_millis(500);
 
 pub struct Sender {
@@ -79,7 +79,7 @@ impl Worker for Sender {
             Ok(line) => line,
             Err(away) => {
                 span.fail(away.to_string());
-                store::take_back(&self.pool, &letter.message_id).await?;
+                bounded(store::take_back(&self.pool, &letter.message_id)).await?;
                 return Err(away);
             }
         };
@@ -87,7 +87,7 @@ impl Worker for Sender {
         if let Err(Undelivered { failure, perhaps_sent }) = line.send(&letter.message).await {
             span.fail(failure.to_string());
             if !perhaps_sent {
-                store::take_back(&self.pool, &letter.message_id).await?;
+                bounded(store::take_back(&self.pool, &letter.message_id)).await?;
             }
             return Err(failure);
         }

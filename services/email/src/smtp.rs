@@ -156,13 +156,11 @@ fn parse(url: &str) -> anyhow::Result<Smtp> {
     })
 }
 
-/// Reply codes by RFC 5321, section 4.2.1: 4yz may work later, 5yz never will; 421 is a server that closes.
+/// Reply codes by RFC 5321, section 4.2.1: 4yz may work later, 5yz never will. 421 may be a server that closes, or one that
+/// has had enough of this recipient: the next knock tells.
 fn judge(error: Error) -> Undelivered {
     let perhaps_sent = error.status().is_none() && !error.is_client();
-    let closing = error.status().is_some_and(|code| code.to_string() == "421");
-    let failure = if closing {
-        Failure::Unavailable(error.into())
-    } else if error.is_permanent() || error.is_client() {
+    let failure = if error.is_permanent() || error.is_client() {
         Failure::Reject(format!("the SMTP server refuses this mail: {error}"))
     } else {
         Failure::Retry(error.into())

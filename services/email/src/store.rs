@@ -34,7 +34,7 @@ impl Statement for Begin {
 
     async fn run(&self, message_ids: &[String]) -> Result<Vec<bool>, sqlx::Error> {
         let mut db = self.0.take().await?;
-        let begun = sqlx::query_scalar(
+        let begun: Vec<String> = sqlx::query_scalar(
             "insert into handovers (message_id, begun)
              select message_id, 1
              from unnest($1::text[]) as about (message_id), set_config('synchronous_commit', 'off', true) as at_once
@@ -45,9 +45,9 @@ impl Statement for Begin {
         )
         .bind(message_ids)
         .fetch_all(&mut *db)
-        .await;
-        self.0.give_back(db, begun.is_ok());
-        let begun: HashSet<String> = begun?.into_iter().collect();
+        .await?;
+        db.keep();
+        let begun: HashSet<String> = begun.into_iter().collect();
         Ok(message_ids.iter().map(|id| begun.contains(id)).collect())
     }
 }
@@ -81,7 +81,7 @@ impl Statement for Record {
 
     async fn run(&self, mails: &[Taken]) -> Result<Vec<()>, sqlx::Error> {
         let mut db = self.0.take().await?;
-        let recorded = sqlx::query(
+        sqlx::query(
             "with ended as (
                  delete from handovers where message_id = any($1) returning message_id, begun
              )
@@ -97,9 +97,8 @@ impl Statement for Record {
         .bind(mails.iter().map(|mail| mail.kind).collect::<Vec<_>>())
         .bind(mails.iter().map(|mail| mail.recipient.as_str()).collect::<Vec<_>>())
         .execute(&mut *db)
-        .await;
-        self.0.give_back(db, recorded.is_ok());
-        recorded?;
+        .await?;
+        db.keep();
         Ok(vec![(); mails.len()])
     }
 }

@@ -84,8 +84,9 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 /// Short, because the circuit already keeps a dead processor from being hammered, and orders should flow
 /// within a second or two of its return.
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
-/// A refused refund is money owed: it is tried for ever, and every try logs an error for a person to see.
-const REFUSED_REFUND_RETRY: Duration = Duration::from_secs(30);
+/// A refused refund is money owed, and a refused charge may follow one that was made: both are tried for ever, and every try
+/// logs an error for a person to see.
+const REFUSED_RETRY: Duration = Duration::from_secs(30);
 
 /// The payment after an event about its order, or `None` when the event changes nothing.
 pub fn hear(payment: Option<&Payment>, event: &Event, trace: &TraceContext) -> Option<Payment> {
@@ -159,13 +160,13 @@ impl Payment {
             (ToCharge | Cancelling, Outcome::Declined { reason }) => {
                 Some(self.settled(Declined, None).saying(|payment| declined(payment, reason)))
             }
-            (ToCharge | Cancelling, Outcome::Refused { .. }) => {
+            (ToCharge | Cancelling, Outcome::Refused { .. }) if is_latest && !attempt.was_uncertain => {
                 let reason = "the card could not be charged";
                 Some(self.settled(Declined, None).saying(|payment| declined(payment, reason)))
             }
             (RefundDue, Outcome::Refunded) => Some(self.settled(Refunded, None).saying(refunded)),
-            (RefundDue, Outcome::Refused { .. }) if is_latest => {
-                Some((Payment { due: Due::In(REFUSED_REFUND_RETRY), ..self }, None))
+            (ToCharge | Cancelling | RefundDue, Outcome::Refused { .. }) if is_latest => {
+                Some((Payment { due: Due::In(REFUSED_RETRY), ..self }, None))
             }
             (Cancelling, Outcome::NotReached) if is_latest && !attempt.was_uncertain => {
                 Some((self.settled(Cancelled, None), None))

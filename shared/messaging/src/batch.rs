@@ -16,12 +16,15 @@ use crate::{Failure, Message, Received, alone, bounded, failpoint, inbox, partit
 impl<C: Consumer> Reader<C> {
     /// Settles every message of the batch, one way or another.
     pub(crate) async fn process(&self, batch: &[Hand<C::Message>]) {
+        if batch.is_empty() {
+            return;
+        }
         let mut waiting = vec![batch];
         while let Some(part) = waiting.pop() {
             match self.transact(part, false).await {
                 Ok(()) => acknowledge(part).await,
                 Err(Trouble::LeaseLost) => return self.lose_lease(),
-                Err(Trouble::Stopping) => hand_back(part).await,
+                Err(Trouble::Stopping) => hand_back(part, Duration::ZERO).await,
                 Err(trouble) if part.len() == 1 => self.fail_alone(&part[0], trouble).await,
                 // A hanging handler costs its whole timeout each time, so it is isolated in one step.
                 Err(Trouble::Stuck(_)) => waiting.extend(part.chunks(1).rev()),
@@ -42,7 +45,10 @@ impl<C: Consumer> Reader<C> {
             let done = bounded(inbox::processed(pool, C::SPEC.name, &ids)).await?;
             Ok((done, bounded(alone::tried(pool, C::SPEC.name, &ids)).await?))
         };
-        let Ok((done, tried)) = self.settler.patiently(look).await else { return hand_back(suspects).await };
+        let (done, tried) = match self.settler.patiently(look).await {
+            Ok(seen) => seen,
+            Err(trouble) => return hand_back(suspects, self.settler.pause_after(&trouble)).await,
+        };
         let standing =
             |hand: &Hand<C::Message>| (done.contains(hand.message.id()), tried.contains(hand.message.id()));
         for run in suspects.chunk_by(|one, next| standing(one) == standing(next)) {
@@ -63,15 +69,16 @@ impl<C: Consumer> Reader<C> {
         if self.settler.runtime.settings.max_attempts == 1 {
             return self.try_alone(suspects).await;
         }
-        let Some(attempt) = self.settler.begin_attempts(suspects).await else {
-            return hand_back(suspects).await;
+        let attempt = match self.settler.begin_attempts(suspects).await {
+            Ok(attempt) => attempt,
+            Err(trouble) => return hand_back(suspects, self.settler.pause_after(&trouble)).await,
         };
         let result = self.transact(suspects, true).await;
         drop(attempt);
         match result {
             Ok(()) => acknowledge(suspects).await,
             Err(Trouble::LeaseLost) => self.lose_lease(),
-            Err(Trouble::Stopping) => hand_back(suspects).await,
+            Err(Trouble::Stopping) => hand_back(suspects, Duration::ZERO).await,
             Err(Trouble::Failed(_) | Trouble::Stuck(_)) => {
                 self.settler.forgive(suspects).await;
                 self.try_alone(suspects).await;
@@ -112,11 +119,13 @@ impl<C: Consumer> Reader<C> {
         let result = match timeout(limit, self.transact_over(&mut db, part, suspect)).await {
             Ok(result) => result,
             Err(_) => {
-                db.close_on_drop();
-                Err(Trouble::Failed(Failure::Unavailable("the database does not answer".into())))
+                db.close();
+                return Err(Trouble::Failed(Failure::Unavailable("the database does not answer".into())));
             }
         };
-        runtime.kept.give_back(db, result.is_ok());
+        if result.is_ok() {
+            db.keep();
+        }
         self.settler.timed(started, result.is_ok());
         result
     }
@@ -166,7 +175,14 @@ impl<C: Consumer> Reader<C> {
         let limit = runtime.settings.handler_timeout;
         new.iter().for_each(|message| failpoint::dies_of(message.id()));
         match timeout(limit, AssertUnwindSafe(self.consumer.handle(tx, new)).catch_unwind()).await {
-            Ok(Ok(result)) => result.map_err(Trouble::Failed),
+            Ok(Ok(Ok(()))) => {
+                // Fails where the handler has swallowed an error; the commit would not.
+                if cfg!(debug_assertions) {
+                    sqlx::raw_sql("select 1").execute(&mut *tx).await?;
+                }
+                Ok(())
+            }
+            Ok(Ok(Err(failure))) => Err(Trouble::Failed(failure)),
             Ok(Err(panic)) => Err(Trouble::Stuck(format!("panicked: {}", panic_text(&*panic)))),
             // It may have waited for a database that is away, which is no event's fault.
             Err(_) => match timeout(limit, runtime.pool.acquire()).await {
@@ -184,8 +200,8 @@ async fn acknowledge<M>(part: &[Hand<M>]) {
     failpoint::dies_at("consumer-after-ack");
 }
 
-async fn hand_back<M>(part: &[Hand<M>]) {
+async fn hand_back<M>(part: &[Hand<M>], pause: Duration) {
     for hand in part {
-        hand.delivery.hand_back(Duration::ZERO).await;
+        hand.delivery.hand_back(pause).await;
     }
 }

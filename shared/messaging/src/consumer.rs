@@ -39,6 +39,10 @@ pub trait Consumer: Send + Sync + 'static {
 
     /// Writes the effects of events that were never processed before, in stream order, through the open
     /// transaction. It must not call anything outside. The runtime commits; an error undoes all of it.
+    ///
+    /// An error of the database has to be returned, even if it does not matter (or be undone to a savepoint): after one
+    /// Postgres undoes the whole transaction, whatever the handler says. Debug builds, and so tests, find a handler that
+    /// swallows one.
     fn handle(
         &self,
         tx: &mut PgConnection,

@@ -2,15 +2,31 @@
 //! there, and asks twice when it comes back: as many round trips as a small transaction has itself. So those that did well are
 //! kept at hand and given to the next without a question.
 
-use std::sync::{Mutex, PoisonError};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres};
+use sqlx::{Connection, PgConnection, PgPool, Postgres};
+use tokio::time::timeout;
+
+/// After so long without work a connection is asked after all: something between here and the server may have forgotten it.
+const ASK_AFTER: Duration = Duration::from_secs(30);
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 pub struct Kept {
     pool: PgPool,
-    at_hand: Mutex<Vec<PoolConnection<Postgres>>>,
+    /// With the end of its last work.
+    at_hand: Mutex<Vec<(PoolConnection<Postgres>, Instant)>>,
     most: usize,
+}
+
+/// A connection in use. Dropped, and not [kept](Lent::keep), it goes to the pool, which asks it, and so does all that is kept:
+/// what broke one may have broken them all.
+pub struct Lent<'a> {
+    kept: &'a Kept,
+    /// Until it is kept or dropped.
+    connection: Option<PoolConnection<Postgres>>,
 }
 
 impl Kept {
@@ -20,22 +36,67 @@ impl Kept {
         Kept { pool, at_hand: Mutex::default(), most }
     }
 
-    pub async fn take(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
-        let at_hand = self.at_hand.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        match at_hand {
-            Some(connection) => Ok(connection),
-            None => self.pool.acquire().await,
+    pub async fn take(&self) -> Result<Lent<'_>, sqlx::Error> {
+        let kept = self.at_hand().pop();
+        let connection = match kept {
+            Some((connection, since)) if since.elapsed() < ASK_AFTER => connection,
+            Some((mut connection, _)) => match timeout(ANSWER_WITHIN, connection.ping()).await {
+                Ok(Ok(())) => connection,
+                _ => {
+                    connection.close_on_drop();
+                    self.at_hand().clear();
+                    self.pool.acquire().await?
+                }
+            },
+            None => self.pool.acquire().await?,
+        };
+        Ok(Lent { kept: self, connection: Some(connection) })
+    }
+
+    fn at_hand(&self) -> MutexGuard<'_, Vec<(PoolConnection<Postgres>, Instant)>> {
+        self.at_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lent<'_> {
+    /// For the next who wants one: the last answer has come, and no transaction is open.
+    pub fn keep(mut self) {
+        let (kept, connection) = (self.kept, self.connection.take());
+        let mut at_hand = kept.at_hand();
+        // Else it goes to the pool, as no sign of trouble.
+        if at_hand.len() < kept.most {
+            at_hand.extend(connection.map(|connection| (connection, Instant::now())));
         }
     }
 
-    /// `did_well` when the last answer has come and no transaction is open. Otherwise it goes to the pool, which asks it, and so
-    /// does all that is kept: what broke one may have broken them all.
-    pub fn give_back(&self, connection: PoolConnection<Postgres>, did_well: bool) {
-        let mut at_hand = self.at_hand.lock().unwrap_or_else(PoisonError::into_inner);
-        if !did_well {
-            at_hand.clear();
-        } else if at_hand.len() < self.most {
-            at_hand.push(connection);
+    /// It does not answer, and shall not be asked again.
+    pub fn close(mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.close_on_drop();
         }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if self.connection.is_some() {
+            self.kept.at_hand().clear();
+        }
+    }
+}
+
+const HELD: &str = "a connection is there until it is kept or dropped";
+
+impl Deref for Lent<'_> {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        self.connection.as_ref().expect(HELD)
+    }
+}
+
+impl DerefMut for Lent<'_> {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.connection.as_mut().expect(HELD)
     }
 }

@@ -38,7 +38,7 @@ pub mod worker;
 pub use bounded::bounded;
 pub use consumer::{Consumer, Runtime};
 pub use failure::{Failure, Rejectable};
-pub use kept::Kept;
+pub use kept::{Kept, Lent};
 pub use message::{Message, Received};
 pub use outbox::{Outgoing, append};
 pub use settings::Settings;

@@ -130,7 +130,7 @@ pub(crate) async fn append_letter(tx: &mut PgConnection, letter: &Letter) -> Res
                                                         and created_at > now() - interval '2 minutes')
              returning id, created_at
          )
-         insert into outbox_waiting (id, created_at) select id, created_at from said",
+         insert into outbox_waiting (id, created_at, is_letter) select id, created_at, true from said",
     )
     .bind(&letter.id)
     .bind(LETTER)

@@ -16,7 +16,8 @@ use crate::streams::SetupError;
 use crate::{bounded, instances};
 
 /// Whether `instance` still holds the lease. The row stays locked until the transaction ends, so a
-/// successor cannot start before.
+/// successor cannot start before; renewing the lease is not held up by this lock, which is the weakest there is
+/// (<https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-ROWS>).
 pub async fn holds(
     tx: &mut PgConnection,
     consumer: &str,
@@ -25,7 +26,7 @@ pub async fn holds(
 ) -> Result<bool, sqlx::Error> {
     let row: Option<i32> = sqlx::query_scalar(
         "select partition from partition_leases
-         where consumer = $1 and partition = $2 and holder = $3 for share",
+         where consumer = $1 and partition = $2 and holder = $3 for key share",
     )
     .bind(consumer)
     .bind(partition as i32)

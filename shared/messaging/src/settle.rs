@@ -70,11 +70,14 @@ pub struct Settler {
 
 impl Settler {
     /// Counts an attempt at a message that stands alone. `None` when there must not be one: the message was
-    /// buried because its attempts are used up, or handed back because the service is stopping.
+    /// buried because its attempts are used up, or handed back.
     pub async fn begin_attempt<M: Message>(&self, hand: &Hand<M>) -> Option<Attempt<'_>> {
-        let Some(attempt) = self.begin_attempts(slice::from_ref(hand)).await else {
-            hand.delivery.hand_back(Duration::ZERO).await;
-            return None;
+        let attempt = match self.begin_attempts(slice::from_ref(hand)).await {
+            Ok(attempt) => attempt,
+            Err(trouble) => {
+                hand.delivery.hand_back(self.pause_after(&trouble)).await;
+                return None;
+            }
         };
         if attempt.number <= self.runtime.settings.max_attempts {
             return Some(attempt);
@@ -85,13 +88,23 @@ impl Settler {
         None
     }
 
-    /// Counts an attempt at each of these messages. `None` when the service is stopping.
-    pub async fn begin_attempts<M: Message>(&self, hands: &[Hand<M>]) -> Option<Attempt<'_>> {
+    /// Counts an attempt at each of these messages.
+    pub async fn begin_attempts<M: Message>(&self, hands: &[Hand<M>]) -> Result<Attempt<'_>, Trouble> {
         let ids = ids(hands);
         let alone = self.runtime.suspicion.lock().await;
         let begin = || async { Ok(bounded(alone::begin(&self.runtime.pool, self.spec.name, &ids)).await?) };
-        let number = self.patiently(begin).await.ok()?;
-        Some(Attempt { number, _alone: alone })
+        let number = self.patiently(begin).await?;
+        Ok(Attempt { number, _alone: alone })
+    }
+
+    /// For how long messages are left alone that could not even be tried. Another instance may have them at once when this
+    /// one is stopping; a database that refuses to answer would otherwise be asked without end.
+    pub fn pause_after(&self, trouble: &Trouble) -> Duration {
+        if matches!(trouble, Trouble::Stopping) {
+            return Duration::ZERO;
+        }
+        tracing::error!(consumer = self.spec.name, %trouble, "cannot look up earlier attempts; will try again");
+        self.runtime.settings.retry_delay(1)
     }
 
     /// Takes the count of an attempt back. If that fails too, one attempt too many has been counted.

@@ -208,12 +208,10 @@ impl Service {
     }
 }
 
-/// The process id tells the instances of one machine apart. In a container every service is process 1, and the
-/// container has a name of its own.
+/// The process id tells the instances of one machine or container apart, the host's name those of several.
 fn instance_of(name: &str) -> String {
-    let process = std::process::id();
-    let container = std::env::var("HOSTNAME").ok().filter(|_| process == 1);
-    format!("{name}-{}", container.unwrap_or_else(|| process.to_string()))
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{name}-{}-{}", host.trim(), std::process::id())
 }
 
 /// Waits for the order to stop, or for a task that ended without it.

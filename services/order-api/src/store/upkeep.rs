@@ -4,18 +4,19 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 
-/// Unpublished events: how many, and how long the oldest has waited.
+/// Unpublished events: how many, and how long the oldest has waited. Dead letters are not among them: they hold up nobody.
 ///
 /// Ids of waiting rows lie close together, so first and last give the most there can be at the price of two
 /// looks into the index. Only when that is more than `enough` are they counted, and no further than that.
 pub async fn backlog(pool: &PgPool, enough: i64) -> Result<(i64, Duration), sqlx::Error> {
     let (rows, age): (i64, f64) = sqlx::query_as(
         "with span as (
-             select (select min(id) from outbox_waiting) as first, (select max(id) from outbox_waiting) as last
+             select (select min(id) from outbox_waiting where not is_letter) as first,
+                    (select max(id) from outbox_waiting where not is_letter) as last
          )
          select case
                     when last - first + 1 > $1
-                    then (select count(*) from (select from outbox_waiting limit $1 + 1) as waiting)
+                    then (select count(*) from (select from outbox_waiting where not is_letter limit $1 + 1) as waiting)
                     else coalesce(last - first + 1, 0)
                 end,
                 coalesce((select extract(epoch from now() - created_at) from outbox_waiting where id = first), 0)::float8

@@ -59,9 +59,9 @@ async fn free_places(desk: &Desk, caller: &Caller) -> Option<Vec<OwnedSemaphoreP
 
 async fn claim(desk: &Desk, admitted: usize) -> Result<Vec<Claimed>, sqlx::Error> {
     let mut db = desk.kept.take().await?;
-    let claimed = store::claim(&mut db, admitted, desk.processor.timeout + TIME_TO_WRITE).await;
-    desk.kept.give_back(db, claimed.is_ok());
-    claimed
+    let claimed = store::claim(&mut db, admitted, desk.processor.timeout + TIME_TO_WRITE).await?;
+    db.keep();
+    Ok(claimed)
 }
 
 /// Starts as many calls as are due, admitted and have a place. Returns their number.

@@ -45,9 +45,9 @@ pub async fn write_down(desk: &Desk, mut answers: mpsc::Receiver<Attempt>) {
 
 async fn write_batch(desk: &Desk, batch: &[Attempt]) -> Result<(), sqlx::Error> {
     let mut db = desk.kept.take().await?;
-    let result = write_batch_over(desk, &mut db, batch).await;
-    desk.kept.give_back(db, result.is_ok());
-    result
+    write_batch_over(desk, &mut db, batch).await?;
+    db.keep();
+    Ok(())
 }
 
 async fn write_batch_over(desk: &Desk, db: &mut PgConnection, batch: &[Attempt]) -> Result<(), sqlx::Error> {

@@ -18,6 +18,8 @@ enum Step {
     /// The caller gives up, and the request arrives later.
     GivenUp(usize),
     NotReached(usize),
+    /// The processor, or something before it, refuses the request.
+    Refused(usize),
     /// The caller dies; the request may still arrive.
     Killed(usize),
     /// A late request arrives.
@@ -86,6 +88,11 @@ impl Shop {
             Step::NotReached(n) => {
                 if let Some(call) = self.call(n) {
                     self.learn(call, Outcome::NotReached);
+                }
+            }
+            Step::Refused(n) => {
+                if let Some(call) = self.call(n) {
+                    self.learn(call, Outcome::Refused { why: "403".into() });
                 }
             }
             Step::Killed(n) => {
@@ -188,6 +195,7 @@ fn step(may_cancel: bool) -> impl Strategy<Value = Step> {
         2 => call().prop_map(Step::AnswerLost),
         2 => call().prop_map(Step::GivenUp),
         2 => call().prop_map(Step::NotReached),
+        1 => call().prop_map(Step::Refused),
         1 => call().prop_map(Step::Killed),
         1 => call().prop_map(Step::Arrives),
     ]
@@ -277,6 +285,20 @@ fn a_refused_charge_is_declined_and_a_refused_refund_stays_owed() {
     let call = shop.call(0).expect("the charge");
     shop.learn(call, refused());
     assert_eq!(shop.said, ["PaymentDeclined"]);
+}
+
+#[test]
+fn a_charge_that_may_have_been_made_is_not_given_up_because_the_next_is_refused() {
+    let mut shop = Shop::default();
+    for step in
+        [Step::Created, Step::Claim, Step::AnswerLost(0), Step::Claim, Step::Refused(0), Step::Cancelled]
+    {
+        shop.take(step);
+    }
+    assert!(shop.said.is_empty());
+    shop.settle(true);
+    assert_eq!(shop.payment.expect("heard of").state, State::Refunded);
+    assert!(shop.processor.refunded);
 }
 
 #[test]

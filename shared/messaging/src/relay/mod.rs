@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::place::Place;
-use self::rows::{BATCH, CLAIMS, Row, Stored};
+use self::rows::{BATCH, CLAIMS, Queue, Row, Stored};
 use crate::span::{KeyValue, Span, SpanKind};
 use crate::streams::{self, SetupError};
 use crate::{Kept, Settings, TraceContext, backoff, failpoint, figures, outbox};
@@ -41,6 +41,8 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(3);
 const ROUND_LIMIT: Duration = Duration::from_secs(9);
 /// A round claims no more after this: a slow broker must not let it come near its limit.
 const COMMIT_AFTER: Duration = Duration::from_millis(500);
+/// Letters that the broker has refused are left alone for so long.
+const LETTERS_AGAIN: Duration = Duration::from_secs(2);
 
 pub struct Relay {
     pub kept: Arc<Kept>,
@@ -74,6 +76,8 @@ struct Memory {
     /// The last sequence this relay has seen in each stream.
     highest: HashMap<&'static str, i64>,
     place: Place,
+    /// When letters were refused.
+    letters_refused: Option<Instant>,
 }
 
 /// What became of one claim.
@@ -141,7 +145,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Publishes one claim. `true` when there may be more.
+    /// Publishes some of what waits. `true` when there may be more.
     async fn round(&self, memory: &mut Memory) -> Result<bool, RelayError> {
         // A transaction that waits for a broker known to be away would only hold locks.
         if self.jetstream.client().connection_state() != State::Connected {
@@ -150,19 +154,46 @@ impl Relay {
         let compare = self.is_comparison_due(memory);
         let mut db = self.kept.take().await?;
         let work = async {
-            match compare {
-                Some(depth) => self.compare(&mut db, memory, depth).await?,
-                None if rows::is_any_waiting(&mut db, memory.place.after()).await? => {}
-                None => return Ok(false),
+            let (messages, letters) = match compare {
+                Some(depth) => self.compare(&mut db, memory, depth).await.map(|()| (true, true))?,
+                None => rows::is_any_waiting(&mut db, memory.place.after()).await?,
+            };
+            if letters {
+                self.publish_letters(&mut db, memory).await?;
             }
-            self.publish_some(&mut db, memory).await
+            if messages { self.publish_some(&mut db, memory, Queue::Messages).await } else { Ok(false) }
         };
-        let result = timeout(ROUND_LIMIT, work).await;
-        if result.is_err() {
-            db.close_on_drop();
+        match timeout(ROUND_LIMIT, work).await {
+            Ok(Ok(full)) => {
+                db.keep();
+                Ok(full)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                db.close();
+                Err(RelayError::Stalled)
+            }
         }
-        self.kept.give_back(db, matches!(result, Ok(Ok(_))));
-        result?
+    }
+
+    async fn publish_letters(
+        &self,
+        db: &mut sqlx::PgConnection,
+        memory: &mut Memory,
+    ) -> Result<(), RelayError> {
+        if memory.letters_refused.is_some_and(|at| at.elapsed() < LETTERS_AGAIN) {
+            return Ok(());
+        }
+        memory.letters_refused = None;
+        match self.publish_some(db, memory, Queue::Letters).await {
+            Err(error @ RelayError::NotStored { .. }) => {
+                tracing::warn!(%error, "dead letters wait in the outbox; is DLQ full?");
+                metrics::counter!("relay_failures_total").increment(1);
+                memory.letters_refused = Some(Instant::now());
+                Ok(())
+            }
+            result => result.map(|_| ()),
+        }
     }
 
     /// Claims rows and publishes them; while the broker stores one claim, the database marks the one before and
@@ -171,15 +202,18 @@ impl Relay {
         &self,
         db: &mut sqlx::PgConnection,
         memory: &mut Memory,
+        queue: Queue,
     ) -> Result<bool, RelayError> {
         let mut tx = sqlx::Connection::begin(db).await?;
         if !rows::lead(&mut tx).await? {
             tx.rollback().await?;
             return Ok(false);
         }
-        let mut last = memory.place.after();
-        let looked_back = std::mem::take(&mut memory.place.looks_back);
-        let mut claimed = rows::claim(&mut tx, last).await?;
+        let (mut last, looked_back) = match queue {
+            Queue::Messages => (memory.place.after(), std::mem::take(&mut memory.place.looks_back)),
+            Queue::Letters => (0, false),
+        };
+        let mut claimed = rows::claim(&mut tx, queue, last).await?;
         let (mut published, mut is_full) = (Sent::default(), false);
         let (started, mut claims) = (Instant::now(), 0);
         while !claimed.is_empty() && published.first_error.is_none() {
@@ -191,7 +225,7 @@ impl Relay {
             let (now, next) = tokio::join!(self.publish(claimed), async {
                 self.mark(&mut tx, memory, &published).await?;
                 match goes_on {
-                    true => Ok(rows::claim(&mut tx, last).await?),
+                    true => Ok(rows::claim(&mut tx, queue, last).await?),
                     false => Ok::<_, RelayError>(Vec::new()),
                 }
             });
@@ -204,7 +238,9 @@ impl Relay {
         match published.first_error {
             Some(first) => Err(RelayError::NotStored { failed: published.failed, first }),
             None => {
-                memory.place.published(looked_back, last);
+                if queue == Queue::Messages {
+                    memory.place.published(looked_back, last);
+                }
                 Ok(is_full)
             }
         }
@@ -310,10 +346,4 @@ fn publish_span(subject: &str, row: &Row, under: &TraceContext) -> Span {
             KeyValue::new("messaging.message.body.size", row.body.len() as i64),
         ]
     })
-}
-
-impl From<tokio::time::error::Elapsed> for RelayError {
-    fn from(_: tokio::time::error::Elapsed) -> RelayError {
-        RelayError::Stalled
-    }
 }

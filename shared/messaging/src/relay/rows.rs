@@ -53,8 +53,19 @@ impl Stored {
     }
 }
 
-pub async fn is_any_waiting(db: &mut PgConnection, after: i64) -> Result<bool, sqlx::Error> {
-    let any = sqlx::query_scalar("select exists (select from outbox_waiting where id > $1)");
+/// Dead letters wait apart: as long as a full `DLQ` refuses them, the rest goes on.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Queue {
+    Messages,
+    Letters,
+}
+
+/// Whether messages with a higher id than `after` wait, and whether letters do.
+pub async fn is_any_waiting(db: &mut PgConnection, after: i64) -> Result<(bool, bool), sqlx::Error> {
+    let any = sqlx::query_as(
+        "select exists (select from outbox_waiting where id > $1 and not is_letter),
+                exists (select from outbox_waiting where is_letter)",
+    );
     any.bind(after).fetch_one(db).await
 }
 
@@ -79,18 +90,25 @@ pub async fn lead_next(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
+macro_rules! oldest {
+    ($which:literal) => {
+        concat!(
+            "select id, created_at, event_id, event_type, subject, occurred_at, traceparent, tracestate, headers, body
+             from (select id, created_at from outbox_waiting where id > $1 and ",
+            $which,
+            " order by id limit $2) as waiting join outbox using (id, created_at)
+             order by id"
+        )
+    };
+}
+
 /// The oldest rows that wait, of those with a higher id than `after`. Only the leader touches them, so they are not locked.
-pub async fn claim(tx: &mut PgConnection, after: i64) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as(
-        "select id, created_at, event_id, event_type, subject, occurred_at, traceparent, tracestate, headers, body
-         from (select id, created_at from outbox_waiting where id > $1 order by id limit $2) as waiting
-              join outbox using (id, created_at)
-         order by id",
-    )
-    .bind(after)
-    .bind(BATCH)
-    .fetch_all(tx)
-    .await
+pub async fn claim(tx: &mut PgConnection, queue: Queue, after: i64) -> Result<Vec<Row>, sqlx::Error> {
+    let oldest = match queue {
+        Queue::Messages => oldest!("not is_letter"),
+        Queue::Letters => oldest!("is_letter"),
+    };
+    sqlx::query_as(oldest).bind(after).bind(BATCH).fetch_all(tx).await
 }
 
 /// These rows wait no more.
@@ -121,7 +139,7 @@ pub async fn unmark_since(
              delete from outbox_stored where stream = $1 and sequence >= $2 and not id = any($3)
              returning id, created_at
          )
-         insert into outbox_waiting (id, created_at) select id, created_at from lost on conflict do nothing",
+         insert into outbox_waiting (id, created_at, is_letter) select id, created_at, $1 = 'DLQ' from lost on conflict do nothing",
     );
     Ok(unmarked.bind(stream).bind(from).bind(but).execute(tx).await?.rows_affected())
 }
@@ -132,7 +150,7 @@ pub async fn unmark(tx: &mut PgConnection, stream: &str, sequences: &[i64]) -> R
         "with lost as (
              delete from outbox_stored where stream = $1 and sequence = any($2) returning id, created_at
          )
-         insert into outbox_waiting (id, created_at) select id, created_at from lost on conflict do nothing",
+         insert into outbox_waiting (id, created_at, is_letter) select id, created_at, $1 = 'DLQ' from lost on conflict do nothing",
     );
     Ok(unmarked.bind(stream).bind(sequences).execute(tx).await?.rows_affected())
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use messaging::Kept;
+use messaging::{Kept, Lent};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use testing::{World, eventually};
@@ -24,14 +24,14 @@ async fn what_did_well_is_given_to_the_next_without_a_question() {
     let kept = Kept::new(pool.clone());
     for _ in 0..3 {
         let two = [kept.take().await.unwrap(), kept.take().await.unwrap()];
-        two.into_iter().for_each(|connection| kept.give_back(connection, true));
+        two.into_iter().for_each(Lent::keep);
     }
     // One was there when the pool was made.
     assert_eq!(asked.load(Ordering::Relaxed), 1);
     // The other half of the pool is for others.
     let third = kept.take().await.unwrap();
     let (fourth, fifth) = (kept.take().await.unwrap(), kept.take().await.unwrap());
-    [third, fourth, fifth].into_iter().for_each(|connection| kept.give_back(connection, true));
+    [third, fourth, fifth].into_iter().for_each(Lent::keep);
     eventually("the third goes back to the pool", async || (pool.num_idle() == 1).then_some(())).await;
 }
 
@@ -41,7 +41,7 @@ async fn after_trouble_the_pool_is_given_all_that_is_kept() {
     let (pool, _) = pool(&world).await;
     let kept = Kept::new(pool.clone());
     let (one, other) = (kept.take().await.unwrap(), kept.take().await.unwrap());
-    kept.give_back(one, true);
-    kept.give_back(other, false);
+    one.keep();
+    drop(other);
     eventually("both go back to the pool", async || (pool.num_idle() == 2).then_some(())).await;
 }

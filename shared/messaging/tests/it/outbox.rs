@@ -142,6 +142,38 @@ async fn a_full_stream_pushes_back_into_the_outbox_and_loses_nothing() {
     stop.cancel();
 }
 
+#[tokio::test]
+async fn dead_letters_that_the_broker_refuses_hold_up_nobody() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let mut tiny = settings();
+    tiny.streams.max_bytes = Some(20_000);
+    // More than a claim takes, and before everything else.
+    let letters = "with said as (
+            insert into outbox (event_id, event_type, order_id, subject, occurred_at, headers, body, created_at)
+            select 'letter-' || n, 'DeadLetter', '', 'dlq.loyalty', now(), '[]', 'x', now() from generate_series(1, 1500) as n
+            returning id, created_at
+        )
+        insert into outbox_waiting (id, created_at, is_letter) select id, created_at, true from said";
+    sqlx::query(letters).execute(&pool).await.unwrap();
+    let (stop, task) = start_relay_with(&world, &pool, tiny);
+    for n in 0..10 {
+        write(&pool, n..n + 1).await;
+        eventually("the event is published", async || {
+            (world.published("orders.created.*").await.len() > n).then_some(())
+        })
+        .await;
+    }
+    let waiting = "select count(*) from outbox_waiting where is_letter";
+    let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&pool).await.unwrap();
+    assert!((1..1_500).contains(&waiting), "{waiting} letters wait");
+    stop.cancel();
+    task.await.unwrap();
+    let stop = start_relay(&world, &pool);
+    wait_until_published(&pool).await;
+    stop.cancel();
+}
+
 /// Makes today's partition look like one of years ago.
 async fn age(pool: &PgPool) {
     for table in ["outbox", "outbox_stored"] {

@@ -1,10 +1,12 @@
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use events::{Event, OrderConfirmed};
+use messaging::{Settings, consumer};
 use sqlx::PgPool;
 use testing::{World, eventually};
 
-use crate::recorder::{self, OrderedRecorder, order, run};
+use crate::recorder::{self, OrderedRecorder, order, run, settings};
 
 async fn holders(pool: &PgPool) -> HashMap<String, i64> {
     let rows: Vec<(String, i64)> = sqlx::query_as(
@@ -87,6 +89,31 @@ async fn an_orders_events_stay_in_order_while_instances_come_go_and_die() {
     }
     assert_in_order(&pool, orders.len(), 17).await;
     third.stop().await;
+}
+
+/// A transaction holds the lease under which it works, and keeps nobody from renewing this one and the others.
+#[tokio::test]
+async fn a_handler_that_takes_long_loses_no_lease() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let patient = Settings { handler_timeout: Duration::from_secs(20), ..settings() };
+    let runtime = recorder::runtime_with(world.jetstream().clone(), pool.clone(), "a", patient);
+    let lease = runtime.settings.lease;
+    let task = tokio::spawn(consumer::run(runtime, OrderedRecorder));
+    wait_for_holders(&pool, &[("a", 8)]).await;
+    world.publish_event(&order("hanging-1")).await;
+    eventually("the handler hangs", async || {
+        let hangs = "select exists (select from pg_stat_activity
+                                    where datname = current_database() and state = 'idle in transaction')";
+        sqlx::query_scalar::<_, bool>(hangs).fetch_one(&pool).await.unwrap().then_some(())
+    })
+    .await;
+    let since = Instant::now();
+    while since.elapsed() < 2 * lease {
+        assert_eq!(holders(&pool).await, HashMap::from([("a".to_owned(), 8)]));
+        tokio::time::sleep(lease / 10).await;
+    }
+    task.abort();
 }
 
 #[tokio::test]

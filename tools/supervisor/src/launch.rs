@@ -24,6 +24,8 @@ use crate::{databases, env_file, nats_config};
 const TRACE_PAGE: &str = "trace-page";
 /// Tells a service where to send spans.
 const COLLECTOR: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// Read by tokio (<https://docs.rs/tokio/latest/tokio/runtime/struct.Builder.html#method.worker_threads>).
+const THREADS: &str = "TOKIO_WORKER_THREADS";
 
 /// Where the programs of the broker and the database server are (see `scripts/lib/get-servers`).
 #[derive(Debug)]
@@ -198,6 +200,11 @@ impl Launcher {
         // Unless somebody has another collector, or wants none: it may be empty.
         if plan.has_traces() && env::var_os(COLLECTOR).is_none() {
             command.env(COLLECTOR, self.with_addresses(|addresses| addresses.otlp()));
+        }
+        // The services share the cores already. With a thread for each core in each of them, work is handed from thread to
+        // thread, and every time one has to be woken.
+        if instance.part.name != "order-api" && env::var_os(THREADS).is_none() {
+            command.env(THREADS, "1");
         }
         command
             .envs(plan.settings(instance.part))

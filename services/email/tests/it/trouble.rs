@@ -101,8 +101,18 @@ async fn a_mail_the_server_refuses_for_good_is_buried_and_the_rest_flows() {
 
 #[tokio::test]
 async fn a_mail_the_server_cannot_take_now_is_tried_again() {
+    give_up_on("451 4.3.0 mailbox is busy").await;
+}
+
+/// Said by a server that closes, and by some about one mail (RFC 5321, section 4.2.3).
+#[tokio::test]
+async fn a_mail_that_the_server_hangs_up_on_keeps_no_other_waiting() {
+    give_up_on("421 4.7.0 mailbox is busy").await;
+}
+
+async fn give_up_on(refusal: &'static str) {
     let world = World::start().await;
-    let server = refusing_server("busy", "451 4.3.0 mailbox is busy").await;
+    let server = refusing_server("busy", refusal).await;
     let email = world
         .service("email", BINARY)
         .env("SMTP_URL", server)

@@ -1,9 +1,14 @@
 //! How far a consumer is behind, by the broker's account.
 
+use std::fmt::Display;
+
 use anyhow::{Context as _, Result, anyhow};
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{Context, stream::Stream};
 use events::topology::ConsumerSpec;
+
+/// Times that the broker is asked, each with five seconds for the answer.
+const TRIES: usize = 3;
 
 /// Summed over the durables of one consumer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -28,9 +33,9 @@ impl Lag {
 /// `None` when the consumer has no position on the broker: its service never ran.
 pub async fn of(js: &Context, spec: &ConsumerSpec) -> Result<Option<Lag>> {
     let mut sum = Lag::default();
-    for mut durable in durables(js, spec).await? {
-        let Some(durable) = durable.as_mut() else { return Ok(None) };
-        let info = durable.info().await.with_context(|| format!("asking the broker about {}", spec.name))?;
+    for durable in durables(js, spec).await? {
+        let Some(durable) = durable else { return Ok(None) };
+        let info = durable.cached_info();
         sum.pending += info.num_pending;
         sum.unacknowledged += info.num_ack_pending as u64;
         sum.redelivered += info.num_redelivered as u64;
@@ -44,7 +49,7 @@ pub async fn durables(js: &Context, spec: &ConsumerSpec) -> Result<Vec<Option<Pu
     let stream = stream(js, spec.stream.name).await?;
     let mut found = Vec::new();
     for (name, _) in spec.durables() {
-        found.push(match stream.get_consumer(&name).await {
+        found.push(match patiently(async || stream.get_consumer(&name).await).await {
             Ok(durable) => Some(durable),
             Err(error) if error.to_string().contains("not found") => None,
             Err(error) => return Err(anyhow!("the broker does not tell about the consumer {name}: {error}")),
@@ -54,7 +59,18 @@ pub async fn durables(js: &Context, spec: &ConsumerSpec) -> Result<Vec<Option<Pu
 }
 
 pub async fn stream(js: &Context, name: &str) -> Result<Stream> {
-    js.get_stream(name).await.with_context(|| {
+    patiently(async || js.get_stream(name).await).await.with_context(|| {
         format!("the broker has no stream {name} or does not answer; the services make it when they start")
     })
+}
+
+/// A cluster that has lost a broker answers when it has chosen what leads instead, which takes it 4 to 9 s.
+async fn patiently<T, E: Display>(ask: impl AsyncFn() -> Result<T, E>) -> Result<T, E> {
+    for _ in 1..TRIES {
+        match ask().await {
+            Err(error) if error.to_string().contains("timed out") => {}
+            answer => return answer,
+        }
+    }
+    ask().await
 }

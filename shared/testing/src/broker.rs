@@ -19,16 +19,19 @@ impl Broker {
     pub fn start(store: PathBuf, log: PathBuf) -> Broker {
         let mut broker = Broker { port: free_port(), store, log, process: None };
         let users = permissions::nats_users(|user| format!("{:?}", password(user)));
-        std::fs::write(broker.config(), format!("authorization {{\n{users}}}\n")).unwrap();
+        // The streams' limits are reserved when they are made; by default, as much as three quarters of what is
+        // free on the disk would have to hold them.
+        let jetstream = format!("jetstream {{ store_dir: {:?}, max_file_store: 16GB }}", broker.store);
+        std::fs::write(broker.config(), format!("{jetstream}\nauthorization {{\n{users}}}\n")).unwrap();
         broker.start_again();
         broker
     }
 
     pub fn start_again(&mut self) {
         let (program, port) = (server_program("NATS_SERVER"), self.port.to_string());
-        let (store, config) = (self.store.to_str().unwrap(), self.config());
+        let config = self.config();
         let config = config.to_str().unwrap();
-        let command = [&program, "-c", config, "-a", "127.0.0.1", "-p", &port, "-js", "-sd", store];
+        let command = [&program, "-c", config, "-a", "127.0.0.1", "-p", &port];
         self.process = Some(Process::start(&command, &[], "KILL", &self.log));
     }
 

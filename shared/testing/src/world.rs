@@ -51,8 +51,9 @@ impl World {
         let client = eventually("the broker answers", connect).await;
         let jetstream = jetstream::new(client);
         let streams = messaging::Settings::default().streams;
+        eventually("JetStream is up", async || jetstream.query_account().await.ok()).await;
         for spec in topology::STREAMS {
-            eventually("JetStream is up", async || ensure_stream(&jetstream, spec, streams).await.ok()).await;
+            ensure_stream(&jetstream, spec, streams).await.unwrap();
         }
         let id = uuid::Uuid::new_v4().simple().to_string();
         let (databases, broker) = (Mutex::default(), Mutex::new(broker));

@@ -2,6 +2,7 @@
 //! broker turned out to have lost it.
 
 use async_nats::jetstream::publish::PublishAck;
+use events::topology::DLQ;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
@@ -127,6 +128,20 @@ pub async fn mark(tx: &mut PgConnection, stored: &[Stored]) -> Result<(), sqlx::
     Ok(())
 }
 
+macro_rules! unmark {
+    ($which:literal) => {
+        concat!(
+            "with lost as (
+                 delete from outbox_stored where stream = $1 and ",
+            $which,
+            " returning id, created_at
+             )
+             insert into outbox_waiting (id, created_at, is_letter)
+             select id, created_at, $2 from lost on conflict do nothing"
+        )
+    };
+}
+
 /// What was stored in the stream at `from` or later waits again, but for the rows just stored. Returns how many.
 pub async fn unmark_since(
     tx: &mut PgConnection,
@@ -134,25 +149,16 @@ pub async fn unmark_since(
     from: i64,
     but: &[i64],
 ) -> Result<u64, sqlx::Error> {
-    let unmarked = sqlx::query(
-        "with lost as (
-             delete from outbox_stored where stream = $1 and sequence >= $2 and not id = any($3)
-             returning id, created_at
-         )
-         insert into outbox_waiting (id, created_at, is_letter) select id, created_at, $1 = 'DLQ' from lost on conflict do nothing",
-    );
-    Ok(unmarked.bind(stream).bind(from).bind(but).execute(tx).await?.rows_affected())
+    let unmarked = sqlx::query(unmark!("sequence >= $3 and not id = any($4)"));
+    let unmarked = unmarked.bind(stream).bind(stream == DLQ.name).bind(from).bind(but);
+    Ok(unmarked.execute(tx).await?.rows_affected())
 }
 
 /// What was stored in the stream at these places waits again.
 pub async fn unmark(tx: &mut PgConnection, stream: &str, sequences: &[i64]) -> Result<u64, sqlx::Error> {
-    let unmarked = sqlx::query(
-        "with lost as (
-             delete from outbox_stored where stream = $1 and sequence = any($2) returning id, created_at
-         )
-         insert into outbox_waiting (id, created_at, is_letter) select id, created_at, $1 = 'DLQ' from lost on conflict do nothing",
-    );
-    Ok(unmarked.bind(stream).bind(sequences).execute(tx).await?.rows_affected())
+    let unmarked = sqlx::query(unmark!("sequence = any($3)"));
+    let unmarked = unmarked.bind(stream).bind(stream == DLQ.name).bind(sequences);
+    Ok(unmarked.execute(tx).await?.rows_affected())
 }
 
 /// The row of ours that was stored in the stream before the `newer` last ones: its event, and its place.

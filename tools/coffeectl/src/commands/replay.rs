@@ -4,7 +4,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use events::topology::ConsumerSpec;
 use messaging::replay::{self, From, Plan};
 use serde_json::json;
@@ -99,10 +99,10 @@ pub async fn run(shop: &Shop, args: Args, as_json: bool) -> Result<()> {
 /// A position may only be moved over messages that are done: moving it forward past others would lose them.
 async fn refuse_to_skip(shop: &Shop, spec: &ConsumerSpec, plan: &Plan) -> Result<()> {
     for durable in lag::durables(&shop.jetstream, spec).await? {
-        let mut durable = durable.ok_or_else(|| {
+        let durable = durable.ok_or_else(|| {
             anyhow!("{} has no position on the broker yet: start its service once first", spec.name)
         })?;
-        let info = durable.info().await.context("asking the broker for the consumer's position")?;
+        let info = durable.cached_info();
         let undone = info.num_pending + info.num_ack_pending as u64;
         let next = info.ack_floor.stream_sequence + 1;
         if undone > 0 && next < plan.from_sequence {

@@ -3,6 +3,8 @@
 //! each other, so that the audit finds nothing wrong with them.
 
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

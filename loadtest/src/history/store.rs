@@ -192,7 +192,7 @@ const FACTS: &str = "
     select order_id, cents, items, placed_at, true, placed_at + interval '240 seconds' from past";
 
 const TOTALS: &str = "
-    update totals set orders = orders + past.orders, confirmed = confirmed + past.orders,
+    update totals set orders = totals.orders + past.orders, confirmed = confirmed + past.orders,
                       ready = ready + past.orders, gross_cents = gross_cents + past.cents,
                       timed = timed + past.orders, micros_to_ready = micros_to_ready + past.orders * 240000000
     from (select count(*) as orders, sum(cents)::bigint as cents from past) as past where id = 1";

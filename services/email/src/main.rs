@@ -25,6 +25,9 @@ struct Config {
     /// The SMTP server: smtp://host:port, smtps://user:password@host, smtp://host?tls=required
     #[arg(long, env, hide_env_values = true, default_value = "smtp://127.0.0.1:1025")]
     smtp_url: SecretString,
+    /// Connections to the SMTP server at the same time.
+    #[arg(long, env, default_value_t = 16)]
+    smtp_connections: usize,
     /// The sender of every mail.
     #[arg(long, env, default_value = "The Coffee Shop <orders@coffee-shop.example>")]
     mail_from: Mailbox,
@@ -34,7 +37,7 @@ struct Config {
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     let mut service = Service::start("email", config.service, sqlx::migrate!()).await?;
-    let smtp = smtp::Smtp::new(&config.smtp_url)?;
+    let smtp = smtp::Smtp::new(&config.smtp_url, config.smtp_connections)?;
     let pool = service.pool.clone();
     sender::describe();
     service.consume(handlers::Orders)?; // OrderCreated, OrderCancelled, OrderReady

@@ -75,16 +75,7 @@ impl Worker for Sender {
                 KeyValue::new("mail.kind", task.mail.says.kind()),
             ]
         });
-        let line = match self.smtp.knock().await {
-            Ok(line) => line,
-            Err(away) => {
-                span.fail(away.to_string());
-                bounded(store::take_back(&self.pool, &letter.message_id)).await?;
-                return Err(away);
-            }
-        };
-        failpoint::dies_at("mail-before-send");
-        if let Err(Undelivered { failure, perhaps_sent }) = line.send(&letter.message).await {
+        if let Err(Undelivered { failure, perhaps_sent }) = self.smtp.send(&letter.message).await {
             span.fail(failure.to_string());
             if !perhaps_sent {
                 bounded(store::take_back(&self.pool, &letter.message_id)).await?;

@@ -2,27 +2,34 @@
 //!
 //! Connections are kept here and not in the library's pool, which leaves Nagle's algorithm on: a mail's body and
 //! its closing dot are two writes, so each mail would wait 40 ms for a delayed acknowledgement of the first
-//! (RFC 1122, section 4.2.3.2), five times as long as everything else about it.
+//! (RFC 1122, section 4.2.3.2), five times as long as everything else about it. Where the server allows it, what comes
+//! before the body is said in one breath (PIPELINING, RFC 2920): two round trips for a mail instead of four.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use lettre::Message;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Ehlo, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
-use messaging::Failure;
+use messaging::{Failure, failpoint};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use url::Url;
 
-/// For a connection, or a word on one that we have; the server answers at once or has a problem.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// For the four commands of a mail.
+/// For one's turn, or for a connection; the server answers at once or has a problem.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// For all that is said about a mail.
 const PATIENCE_WITH_A_MAIL: Duration = Duration::from_secs(25);
+/// A connection that rested for longer may be gone without a word.
+const REST: Duration = Duration::from_secs(30);
+/// The server closes the connection (RFC 5321, section 4.2.3).
+const CLOSING: u16 = 421;
 
 pub struct Smtp {
     host: String,
@@ -30,8 +37,9 @@ pub struct Smtp {
     tls: Tls,
     credentials: Option<Credentials>,
     hello: ClientId,
-    /// Never more than the tasks that are under way at once.
-    idle: Mutex<Vec<AsyncSmtpConnection>>,
+    /// Servers count connections, and refuse those that are too many.
+    places: Semaphore,
+    idle: Mutex<Vec<(Instant, Connection)>>,
 }
 
 enum Tls {
@@ -42,10 +50,9 @@ enum Tls {
     Implicit(TlsParameters),
 }
 
-/// A connection whose server is ready for a mail.
-pub struct Line<'a> {
-    smtp: &'a Smtp,
-    connection: AsyncSmtpConnection,
+struct Connection {
+    smtp: AsyncSmtpConnection,
+    pipelining: bool,
 }
 
 /// A mail that was not handed over.
@@ -56,40 +63,88 @@ pub struct Undelivered {
 }
 
 impl Smtp {
-    /// `smtp://host:port`, `smtps://user:password@host`, or `smtp://host?tls=required` for STARTTLS.
-    pub fn new(url: &SecretString) -> anyhow::Result<Smtp> {
-        parse(url.expose_secret())
+    /// `smtp://host:port`, `smtps://user:password@host`, or `smtp://host?tls=required` for STARTTLS; and how many
+    /// connections there may be.
+    pub fn new(url: &SecretString, connections: usize) -> anyhow::Result<Smtp> {
+        parse(url.expose_secret(), connections)
             .context("SMTP_URL is not of the form smtp://host:port or smtps://user:password@host:port")
     }
 
-    /// Whether the server takes mail from us at all. When it does not (it is away, shutting down, or does
-    /// not accept our password), no mail is to blame and all of them wait.
-    pub async fn knock(&self) -> Result<Line<'_>, Failure> {
-        let knock = async {
-            while let Some(mut connection) = self.take_idle() {
-                if connection.test_connected().await {
-                    return Ok(connection);
+    /// Hands over one mail. When the server takes none at all (it is away, shutting down, or does not accept our
+    /// password), no mail is to blame and all of them wait.
+    pub async fn send(&self, message: &Message) -> Result<(), Undelivered> {
+        let Ok(Ok(_place)) = timeout(PATIENCE, self.places.acquire()).await else {
+            return Err(waiting("all connections to the SMTP server are in use"));
+        };
+        let mail = message.formatted();
+        // The library knows what else a server has to be able to do.
+        let is_plain =
+            mail.is_ascii() && message.envelope().to().iter().all(|to| AsRef::<str>::as_ref(to).is_ascii());
+        let (is_used, mut connection) = match self.take_idle() {
+            Some(connection) if is_plain => (true, connection),
+            _ => (false, self.connect().await?),
+        };
+        let handing_over = async move {
+            if is_plain {
+                connection = self.offer(connection, is_used, message).await?;
+            }
+            failpoint::dies_at("mail-before-send");
+            let taken = match is_plain {
+                true => connection.smtp.message(&mail).await,
+                false => connection.smtp.send(message.envelope(), &mail).await,
+            };
+            taken.map_err(|error| {
+                let perhaps_sent = error.status().is_none() && !error.is_client();
+                Undelivered { failure: judge(error), perhaps_sent }
+            })?;
+            Ok(connection)
+        };
+        let connection = timeout(PATIENCE_WITH_A_MAIL, handing_over).await.unwrap_or_else(|_| {
+            let failure = Failure::Retry("the SMTP server does not answer".into());
+            Err(Undelivered { failure, perhaps_sent: true })
+        })?;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), connection));
+        Ok(())
+    }
+
+    /// Says from whom a mail comes, and for whom. A connection that was used before may be gone; then on a new one.
+    async fn offer(
+        &self,
+        mut connection: Connection,
+        is_used: bool,
+        message: &Message,
+    ) -> Result<Connection, Undelivered> {
+        let refused = |error| Undelivered { failure: judge(error), perhaps_sent: false };
+        if is_used {
+            match timeout(PATIENCE, connection.offer(message)).await {
+                Ok(Ok(())) => return Ok(connection),
+                Ok(Err(error)) if error.status().is_some_and(|code| u16::from(code) != CLOSING) => {
+                    return Err(refused(error));
                 }
+                Ok(Err(_)) | Err(_) => connection = self.connect().await?,
             }
-            self.connect().await
-        };
-        let connection = match timeout(PATIENCE, knock).await {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => {
-                return Err(Failure::Unavailable(format!("the SMTP server takes no mail: {error:#}").into()));
-            }
-            Err(_) => return Err(Failure::Unavailable("the SMTP server does not answer".into())),
-        };
-        Ok(Line { smtp: self, connection })
+        }
+        connection.offer(message).await.map_err(refused)?;
+        Ok(connection)
     }
 
-    fn take_idle(&self) -> Option<AsyncSmtpConnection> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    fn take_idle(&self) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|(since, _)| since.elapsed() < REST);
+        idle.pop().map(|(_, connection)| connection)
     }
 
-    async fn connect(&self) -> anyhow::Result<AsyncSmtpConnection> {
+    async fn connect(&self) -> Result<Connection, Undelivered> {
+        match timeout(PATIENCE, self.try_connect()).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(waiting(format!("the SMTP server takes no mail: {error:#}"))),
+            Err(_) => Err(waiting("the SMTP server does not answer")),
+        }
+    }
+
+    async fn try_connect(&self) -> anyhow::Result<Connection> {
         let address = (self.host.as_str(), self.port);
-        let mut connection = match &self.tls {
+        let mut smtp = match &self.tls {
             Tls::Implicit(tls) => {
                 let tls = Some(tls.clone());
                 AsyncSmtpConnection::connect_tokio1(address, Some(PATIENCE), &self.hello, tls, None).await?
@@ -101,34 +156,43 @@ impl Smtp {
             }
         };
         if let Tls::Upgrade(tls) = &self.tls {
-            connection.starttls(tls.clone(), &self.hello).await?;
+            smtp.starttls(tls.clone(), &self.hello).await?;
         }
         if let Some(credentials) = &self.credentials {
-            connection.auth(DEFAULT_MECHANISMS, credentials).await?;
+            smtp.auth(DEFAULT_MECHANISMS, credentials).await?;
         }
-        Ok(connection)
+        // Once more, for the library does not tell of this extension.
+        let offers = smtp.command(Ehlo::new(self.hello.clone())).await?;
+        let pipelining = offers.message().any(|line| line.trim().eq_ignore_ascii_case("PIPELINING"));
+        Ok(Connection { smtp, pipelining })
     }
 }
 
-impl Line<'_> {
-    pub async fn send(mut self, message: &Message) -> Result<(), Undelivered> {
-        let formatted = message.formatted();
-        match timeout(PATIENCE_WITH_A_MAIL, self.connection.send(message.envelope(), &formatted)).await {
-            Ok(Ok(_)) => {
-                let mut idle = self.smtp.idle.lock().unwrap_or_else(PoisonError::into_inner);
-                idle.push(self.connection);
-                Ok(())
+impl Connection {
+    async fn offer(&mut self, message: &Message) -> Result<(), Error> {
+        let envelope = message.envelope();
+        let mut commands = vec![Mail::new(envelope.from().cloned(), Vec::new()).to_string()];
+        commands.extend(envelope.to().iter().map(|to| Rcpt::new(to.clone(), Vec::new()).to_string()));
+        commands.push(Data.to_string());
+        if self.pipelining {
+            self.smtp.command(commands.concat()).await?;
+            for _ in 1..commands.len() {
+                self.smtp.read_response().await?;
             }
-            Ok(Err(error)) => Err(judge(error)),
-            Err(_) => Err(Undelivered {
-                failure: Failure::Retry("the SMTP server does not answer".into()),
-                perhaps_sent: true,
-            }),
+        } else {
+            for command in commands {
+                self.smtp.command(command).await?;
+            }
         }
+        Ok(())
     }
 }
 
-fn parse(url: &str) -> anyhow::Result<Smtp> {
+fn waiting(why: impl Into<String>) -> Undelivered {
+    Undelivered { failure: Failure::Unavailable(why.into().into()), perhaps_sent: false }
+}
+
+fn parse(url: &str, connections: usize) -> anyhow::Result<Smtp> {
     let url = Url::parse(url)?;
     let host = url.host_str().context("it names no host")?.to_owned();
     let asked = url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
@@ -152,20 +216,19 @@ fn parse(url: &str) -> anyhow::Result<Smtp> {
         tls,
         credentials,
         hello: ClientId::default(),
+        places: Semaphore::new(connections.max(1)),
         idle: Mutex::default(),
     })
 }
 
 /// Reply codes by RFC 5321, section 4.2.1: 4yz may work later, 5yz never will. 421 may be a server that closes, or one that
-/// has had enough of this recipient: the next knock tells.
-fn judge(error: Error) -> Undelivered {
-    let perhaps_sent = error.status().is_none() && !error.is_client();
-    let failure = if error.is_permanent() || error.is_client() {
+/// has had enough of this recipient: the next attempt tells.
+fn judge(error: Error) -> Failure {
+    if error.is_permanent() || error.is_client() {
         Failure::Reject(format!("the SMTP server refuses this mail: {error}"))
     } else {
         Failure::Retry(error.into())
-    };
-    Undelivered { failure, perhaps_sent }
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +236,7 @@ mod tests {
     use super::*;
 
     fn of(url: &str) -> anyhow::Result<Smtp> {
-        Smtp::new(&SecretString::from(url.to_owned()))
+        Smtp::new(&SecretString::from(url.to_owned()), 1)
     }
 
     #[test]

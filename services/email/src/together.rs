@@ -1,13 +1,17 @@
-//! Makes one statement of what many ask for at the same time: what is asked while one statement is under way goes into
-//! the next. Nobody waits for others to come.
+//! Makes one statement of what many ask for at the same time: what is asked while one statement is under way, or soon
+//! after, goes into the next.
 
 use std::future::Future;
+use std::time::Duration;
 
 use messaging::{Failure, bounded};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 
 /// No more fit into a statement; there are never as many workers.
 const MOST: usize = 256;
+/// From one statement to the next, at least. One costs nearly the same for a mail as for many, and nobody waits for mails.
+const PACE: Duration = Duration::from_millis(20);
 
 pub trait Statement: Send + Sync + 'static {
     type Item: Send + Sync + 'static;
@@ -33,8 +37,10 @@ impl<S: Statement> Together<S> {
         tokio::spawn(async move {
             let mut waiting = Vec::new();
             while asking.recv_many(&mut waiting, MOST).await > 0 {
+                let next = Instant::now() + PACE;
                 let (items, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
                 answer(&statement, &items, replies).await;
+                sleep_until(next).await;
             }
         });
         Together { asked }
@@ -91,7 +97,7 @@ mod tests {
 
         async fn run(&self, items: &[u32]) -> Result<Vec<u32>, sqlx::Error> {
             self.0.fetch_add(1, Ordering::Relaxed);
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
             match items.contains(&13) {
                 true => Err(sqlx::Error::RowNotFound),
                 false => Ok(items.iter().map(|n| n * 2).collect()),
@@ -111,6 +117,22 @@ mod tests {
         let (answers, statements) = ask(20..60).await;
         assert_eq!(answers, (20..60).map(|n| Some(n * 2)).collect::<Vec<_>>());
         assert!(statements <= 2, "{statements} statements for 40");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_asked_soon_after_is_one_statement_too() {
+        let statements = Arc::new(AtomicUsize::new(0));
+        let doubling = Together::new(Doubling(Arc::clone(&statements)));
+        let one_by_one = (20..29).map(|n| {
+            let doubling = &doubling;
+            async move {
+                tokio::time::sleep(2 * Duration::from_millis(n - 20)).await;
+                doubling.ask(n as u32).await.ok()
+            }
+        });
+        let answers = futures::future::join_all(one_by_one).await;
+        assert_eq!(answers, (20..29).map(|n| Some(n * 2)).collect::<Vec<_>>());
+        assert_eq!(statements.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test]

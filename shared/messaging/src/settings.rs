@@ -38,7 +38,7 @@ impl Default for Settings {
             max_attempts: 5,
             first_retry: Duration::from_millis(250),
             longest_retry: Duration::from_secs(30),
-            workers: 16,
+            workers: 32,
             lease: Duration::from_secs(4),
             streams: StreamSettings { replicas: 1, max_bytes: None },
         }

@@ -32,11 +32,23 @@ pub async fn serve(
         }
         while !is_over && let Some(line) = lines.next_line() {
             let answer = session.process(&line);
+            let before = answers.len();
             answer.write_to(&mut answers)?;
+            announce_pipelining(&mut answers, before);
             is_over = answer.action == Action::Close;
         }
     }
     timeout(PATIENCE, stream.write_all(&answers)).await?
+}
+
+/// mailin does not announce what is done here (RFC 2920). Of its answers only that to EHLO has more than one line.
+fn announce_pipelining(answers: &mut Vec<u8>, from: usize) {
+    if answers[from..].starts_with(b"250-")
+        && let Some(end) = answers[from..].windows(2).position(|two| two == b"\r\n")
+    {
+        let second_line = from + end + 2;
+        answers.splice(second_line..second_line, *b"250-PIPELINING\r\n");
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,19 @@
 //! The SMTP server is away, refuses, or this service dies.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use testing::{World, eventually};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
 use crate::post::{BINARY, created, message_ids, open, settle};
+
+/// What a server answers to EHLO.
+const HELLO: &str = "250 test";
+/// Of one that takes commands together (RFC 2920).
+const HELLO_PIPELINING: &str = "250-test\r\n250 PIPELINING";
 
 #[tokio::test]
 async fn mails_wait_while_the_smtp_server_is_away() {
@@ -86,8 +93,13 @@ async fn a_mail_goes_out_once_though_connections_to_the_database_break() {
 
 #[tokio::test]
 async fn a_mail_the_server_refuses_for_good_is_buried_and_the_rest_flows() {
+    refused_for_good(HELLO).await;
+    refused_for_good(HELLO_PIPELINING).await;
+}
+
+async fn refused_for_good(hello: &'static str) {
     let world = World::start().await;
-    let server = refusing_server("refused", "550 5.1.1 no such mailbox").await;
+    let (server, _) = refusing_server(hello, "refused", "550 5.1.1 no such mailbox").await;
     let email = world.service("email", BINARY).env("SMTP_URL", server).start().await;
     for customer in ["a", "refused", "b"] {
         world.publish_event(&created(customer, Some(&format!("{customer}@example.com")))).await;
@@ -101,18 +113,18 @@ async fn a_mail_the_server_refuses_for_good_is_buried_and_the_rest_flows() {
 
 #[tokio::test]
 async fn a_mail_the_server_cannot_take_now_is_tried_again() {
-    give_up_on("451 4.3.0 mailbox is busy").await;
+    give_up_on(HELLO, "451 4.3.0 mailbox is busy").await;
 }
 
 /// Said by a server that closes, and by some about one mail (RFC 5321, section 4.2.3).
 #[tokio::test]
 async fn a_mail_that_the_server_hangs_up_on_keeps_no_other_waiting() {
-    give_up_on("421 4.7.0 mailbox is busy").await;
+    give_up_on(HELLO_PIPELINING, "421 4.7.0 mailbox is busy").await;
 }
 
-async fn give_up_on(refusal: &'static str) {
+async fn give_up_on(hello: &'static str, refusal: &'static str) {
     let world = World::start().await;
-    let server = refusing_server("busy", refusal).await;
+    let (server, _) = refusing_server(hello, "busy", refusal).await;
     let email = world
         .service("email", BINARY)
         .env("SMTP_URL", server)
@@ -131,14 +143,36 @@ async fn give_up_on(refusal: &'static str) {
     assert_eq!(open, 0, "a mail that was refused was not perhaps sent");
 }
 
-/// An SMTP server that answers `refusal` to the recipient `who`, and takes every other mail. Just enough of
-/// RFC 5321 for answers that no ordinary server gives on demand.
-async fn refusing_server(who: &'static str, refusal: &'static str) -> String {
+#[tokio::test]
+async fn the_server_is_not_given_more_connections_than_it_allows() {
+    let world = World::start().await;
+    let (server, most) = refusing_server(HELLO, "nobody", "550").await;
+    let email = world.service("email", BINARY).env("SMTP_URL", server).env("SMTP_CONNECTIONS", "3");
+    let email = email.start().await;
+    for n in 0..200 {
+        world.publish_event(&created(&format!("order-{n}"), None)).await;
+    }
+    settle(&world, &email, 200).await;
+    assert_eq!(most.load(Ordering::Relaxed), 3);
+}
+
+/// An SMTP server that answers `refusal` to the recipient `who`, and takes every other mail; and how many connections
+/// it had at the same time. Just enough of RFC 5321 for answers that no ordinary server gives on demand.
+async fn refusing_server(
+    hello: &'static str,
+    who: &'static str,
+    refusal: &'static str,
+) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());
+    let (open, most) = (Arc::new(()), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&most);
     tokio::spawn(async move {
         while let Ok((connection, _)) = listener.accept().await {
+            let open = Arc::clone(&open);
+            counted.fetch_max(Arc::strong_count(&open) - 1, Ordering::Relaxed);
             tokio::spawn(async move {
+                let _open = open;
                 let (read, mut write) = connection.into_split();
                 let mut lines = BufReader::new(read).lines();
                 write.write_all(b"220 test\r\n").await?;
@@ -148,6 +182,7 @@ async fn refusing_server(who: &'static str, refusal: &'static str) -> String {
                         "." if in_data => "250 taken",
                         _ if in_data => continue,
                         "DATA" => "354 go on",
+                        line if line.starts_with("EHLO") => hello,
                         line if line.starts_with("RCPT") && line.contains(who) => refusal,
                         _ => "250 ok",
                     };
@@ -158,5 +193,5 @@ async fn refusing_server(who: &'static str, refusal: &'static str) -> String {
             });
         }
     });
-    url
+    (url, most)
 }

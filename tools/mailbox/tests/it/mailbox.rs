@@ -81,17 +81,24 @@ impl Sender {
         self.stream.get_mut().write_all(words.as_ref()).unwrap();
     }
 
-    /// The code of the next answer.
-    pub fn hear(&mut self) -> u16 {
-        let mut line = String::new();
+    /// The lines of the next answer.
+    pub fn hear_all(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
         loop {
-            line.clear();
+            let mut line = String::new();
             self.stream.read_line(&mut line).unwrap();
             assert!(line.ends_with("\r\n"), "{line:?} is no answer");
-            if line.as_bytes()[3] != b'-' {
-                return line[..3].parse().unwrap();
+            let is_last = line.as_bytes()[3] != b'-';
+            lines.push(line);
+            if is_last {
+                return lines;
             }
         }
+    }
+
+    /// Its code.
+    pub fn hear(&mut self) -> u16 {
+        self.hear_all()[0][..3].parse().unwrap()
     }
 
     pub fn ask(&mut self, words: impl AsRef<[u8]>) -> u16 {

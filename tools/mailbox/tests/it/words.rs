@@ -22,6 +22,10 @@ fn one_connection_carries_many_mails() {
 #[test]
 fn everything_can_be_said_at_once_or_letter_by_letter() {
     let mailbox = Mailbox::start();
+    let mut sender = mailbox.greeted();
+    sender.say("EHLO shop\r\n");
+    let offers = sender.hear_all();
+    assert!(offers.iter().any(|line| line.ends_with("PIPELINING\r\n")), "{offers:?}");
     let words = format!("EHLO shop\r\n{}QUIT\r\n", MAIL.repeat(3));
     for size in [words.len(), 1, 7] {
         let mut sender = mailbox.call();

@@ -1,4 +1,5 @@
 //! Each part of a past against the tables as their service makes them.
+#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 

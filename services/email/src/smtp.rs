@@ -22,14 +22,17 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use url::Url;
 
-/// For one's turn, or for a connection; the server answers at once or has a problem.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// For one's turn and a connection. Some servers let a stranger wait for six seconds before they greet.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// For a connection that was used before and may be gone; one that is there answers at once.
+const PATIENCE_WITH_A_USED_ONE: Duration = Duration::from_secs(5);
 /// For all that is said about a mail.
 const PATIENCE_WITH_A_MAIL: Duration = Duration::from_secs(25);
 /// A connection that rested for longer may be gone without a word.
 const REST: Duration = Duration::from_secs(30);
 /// The server closes the connection (RFC 5321, section 4.2.3).
 const CLOSING: u16 = 421;
+const SILENT: &str = "the SMTP server does not answer";
 
 pub struct Smtp {
     host: String,
@@ -73,17 +76,19 @@ impl Smtp {
     /// Hands over one mail. When the server takes none at all (it is away, shutting down, or does not accept our
     /// password), no mail is to blame and all of them wait.
     pub async fn send(&self, message: &Message) -> Result<(), Undelivered> {
-        let Ok(Ok(_place)) = timeout(PATIENCE, self.places.acquire()).await else {
-            return Err(waiting("all connections to the SMTP server are in use"));
-        };
         let mail = message.formatted();
         // The library knows what else a server has to be able to do.
         let is_plain =
             mail.is_ascii() && message.envelope().to().iter().all(|to| AsRef::<str>::as_ref(to).is_ascii());
-        let (is_used, mut connection) = match self.take_idle() {
-            Some(connection) if is_plain => (true, connection),
-            _ => (false, self.connect().await?),
+        let opening = async {
+            let place = self.places.acquire().await.map_err(|closed| waiting(closed.to_string()))?;
+            match self.take_idle() {
+                Some(connection) if is_plain => Ok((place, connection, true)),
+                _ => Ok((place, self.connect().await?, false)),
+            }
         };
+        let opened = timeout(PATIENCE, opening).await;
+        let (_place, mut connection, is_used) = opened.unwrap_or_else(|_| Err(waiting(SILENT)))?;
         let handing_over = async move {
             if is_plain {
                 connection = self.offer(connection, is_used, message).await?;
@@ -100,7 +105,7 @@ impl Smtp {
             Ok(connection)
         };
         let connection = timeout(PATIENCE_WITH_A_MAIL, handing_over).await.unwrap_or_else(|_| {
-            let failure = Failure::Retry("the SMTP server does not answer".into());
+            let failure = Failure::Retry(SILENT.into());
             Err(Undelivered { failure, perhaps_sent: true })
         })?;
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), connection));
@@ -116,7 +121,7 @@ impl Smtp {
     ) -> Result<Connection, Undelivered> {
         let refused = |error| Undelivered { failure: judge(error), perhaps_sent: false };
         if is_used {
-            match timeout(PATIENCE, connection.offer(message)).await {
+            match timeout(PATIENCE_WITH_A_USED_ONE, connection.offer(message)).await {
                 Ok(Ok(())) => return Ok(connection),
                 Ok(Err(error)) if error.status().is_some_and(|code| u16::from(code) != CLOSING) => {
                     return Err(refused(error));
@@ -138,7 +143,7 @@ impl Smtp {
         match timeout(PATIENCE, self.try_connect()).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(waiting(format!("the SMTP server takes no mail: {error:#}"))),
-            Err(_) => Err(waiting("the SMTP server does not answer")),
+            Err(_) => Err(waiting(SILENT)),
         }
     }
 

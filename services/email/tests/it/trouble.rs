@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use testing::{World, eventually};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -156,9 +157,29 @@ async fn the_server_is_not_given_more_connections_than_it_allows() {
     assert_eq!(most.load(Ordering::Relaxed), 3);
 }
 
+/// As postscreen does, which stands before many a Postfix (<https://www.postfix.org/POSTSCREEN_README.html>).
+#[tokio::test]
+async fn a_server_that_lets_strangers_wait_is_waited_for() {
+    let world = World::start().await;
+    let (server, _) = slow_server(Duration::from_secs(6), HELLO, "nobody", "550").await;
+    let email = world.service("email", BINARY).env("SMTP_URL", server).start().await;
+    world.publish_event(&created("order-1", None)).await;
+    settle(&world, &email, 1).await;
+}
+
+/// Greets at once.
+async fn refusing_server(
+    hello: &'static str,
+    who: &'static str,
+    refusal: &'static str,
+) -> (String, Arc<AtomicUsize>) {
+    slow_server(Duration::ZERO, hello, who, refusal).await
+}
+
 /// An SMTP server that answers `refusal` to the recipient `who`, and takes every other mail; and how many connections
 /// it had at the same time. Just enough of RFC 5321 for answers that no ordinary server gives on demand.
-async fn refusing_server(
+async fn slow_server(
+    greets_after: Duration,
     hello: &'static str,
     who: &'static str,
     refusal: &'static str,
@@ -175,6 +196,7 @@ async fn refusing_server(
                 let _open = open;
                 let (read, mut write) = connection.into_split();
                 let mut lines = BufReader::new(read).lines();
+                tokio::time::sleep(greets_after).await;
                 write.write_all(b"220 test\r\n").await?;
                 let mut in_data = false;
                 while let Some(line) = lines.next_line().await? {

@@ -3,10 +3,12 @@
 //! caller hears of it.
 
 use std::future::Future;
+use std::time::Duration;
 
 use service::Problem;
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 
 use crate::domain::Charge;
 use crate::store;
@@ -14,6 +16,8 @@ use crate::store;
 /// Charges per commit, at most.
 const BATCH: usize = 256;
 const QUEUE: usize = 4_096;
+/// From one statement to the next, at least, so that charges that arrive in one breath share it.
+const PACE: Duration = Duration::from_millis(5);
 
 /// A charge in the ledger: the one asked for now, or the one booked earlier under the same key.
 pub struct Booked {
@@ -50,6 +54,7 @@ impl Ledger {
 async fn write(pool: PgPool, mut entries: mpsc::Receiver<Entry>) -> anyhow::Result<()> {
     let mut batch = Vec::with_capacity(BATCH);
     while entries.recv_many(&mut batch, BATCH).await > 0 {
+        let next = Instant::now() + PACE;
         let (charges, answers): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|entry| (entry.charge, entry.answer)).unzip();
         match store::book(&pool, charges).await {
@@ -62,6 +67,7 @@ async fn write(pool: PgPool, mut entries: mpsc::Receiver<Entry>) -> anyhow::Resu
             // Dropping the answers tells every caller to try again.
             Err(error) => tracing::error!(%error, charges = answers.len(), "the ledger cannot be written"),
         }
+        sleep_until(next).await;
     }
     Ok(())
 }

@@ -179,7 +179,7 @@ impl Service {
     /// Every service that is connected to the broker has something to say, if only dead letters.
     fn publish_outbox(&mut self, jetstream: jetstream::Context) {
         let relay = Relay {
-            kept: Arc::clone(&self.kept),
+            pool: self.pool.clone(),
             jetstream,
             source: self.name.to_owned(),
             outbox_written: Arc::clone(&self.outbox_written),

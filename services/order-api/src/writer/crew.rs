@@ -10,7 +10,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Mutex, Notify, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Answer, Waiting};
 use crate::placement::Placement;
@@ -22,13 +22,22 @@ const BATCH: usize = 256;
 const STATEMENT_LIMIT: Duration = Duration::from_secs(3);
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const BETWEEN_CONNECTS: Duration = Duration::from_millis(100);
+/// From one statement to the next, at least, unless the last was full: so in a busy moment some orders come together, and
+/// in a quiet one nobody waits.
+const PACE: Duration = Duration::from_millis(2);
 
 pub struct Crew {
     pub pool: PgPool,
-    pub queue: Mutex<mpsc::Receiver<Waiting>>,
+    pub queue: Mutex<Queue>,
     pub database_is_up: Arc<AtomicBool>,
     pub settle_within: Duration,
     pub outbox_written: Arc<Notify>,
+}
+
+pub struct Queue {
+    waiting: mpsc::Receiver<Waiting>,
+    /// When the next statement may begin.
+    next: Instant,
 }
 
 /// The connection can no longer be trusted. What is unsettled may have been stored or not.
@@ -36,6 +45,12 @@ struct Lost {
     unsettled: Vec<Waiting>,
     /// The connection broke, as opposed to a database that does not answer: worth asking again at once.
     broke: bool,
+}
+
+impl Queue {
+    pub fn new(waiting: mpsc::Receiver<Waiting>) -> Queue {
+        Queue { waiting, next: Instant::now() }
+    }
 }
 
 enum Connection {
@@ -81,7 +96,7 @@ impl Crew {
     async fn turn_away(&self) -> bool {
         let Ok(mut queue) = self.queue.try_lock() else { return false };
         loop {
-            match queue.try_recv() {
+            match queue.waiting.try_recv() {
                 Ok(waiting) => waiting.answer(Answer::NotTried),
                 Err(TryRecvError::Empty) => return false,
                 Err(TryRecvError::Disconnected) => return true,
@@ -92,12 +107,23 @@ impl Crew {
     /// Stores whatever comes, until nobody can order any more or the connection is lost.
     async fn write(&self, db: &mut PgConnection) -> Result<(), Lost> {
         let mut batch = Vec::with_capacity(BATCH);
-        while self.queue.lock().await.recv_many(&mut batch, BATCH).await > 0 {
+        while self.gather(&mut batch).await > 0 {
             // Who has given up waiting was promised nothing.
             batch.retain(|waiting| !waiting.answer.is_closed());
             self.store(db, std::mem::take(&mut batch)).await?;
         }
         Ok(())
+    }
+
+    /// Takes what waits, in its time; 0 when nobody can order any more.
+    async fn gather(&self, batch: &mut Vec<Waiting>) -> usize {
+        let mut queue = self.queue.lock().await;
+        sleep_until(queue.next).await;
+        let gathered = queue.waiting.recv_many(batch, BATCH).await;
+        if gathered < BATCH {
+            queue.next = Instant::now() + PACE;
+        }
+        gathered
     }
 
     /// Stores the batch. If the database refuses it for what is in it, it is split until the bad order

@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 
 use crate::figures::{self, refused};
 use crate::placement::Placement;
-use crew::Crew;
+use crew::{Crew, Queue};
 
 /// A customer waits no longer than this to hear whether the order was taken.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -77,7 +77,7 @@ pub fn start(
     let database_is_up = Arc::new(AtomicBool::new(true));
     let crew = Arc::new(Crew {
         pool,
-        queue: Mutex::new(receiver),
+        queue: Mutex::new(Queue::new(receiver)),
         database_is_up: Arc::clone(&database_is_up),
         settle_within: settings.settle_within,
         outbox_written,

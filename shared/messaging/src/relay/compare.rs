@@ -7,6 +7,7 @@
 //! many rows unmarked do no harm, for consumers recognise what they have seen.
 
 use std::cmp::max;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -61,8 +62,6 @@ impl Relay {
     ) -> Result<(), RelayError> {
         let compared = (self.connection(), Instant::now());
         let mut tx = db.begin().await?;
-        // One at a time: another relay would unmark what this one has just published again.
-        rows::lead_next(&mut tx).await?;
         for spec in streams::used_by(&self.source) {
             let stream = streams::ensure_stream(&self.jetstream, spec, self.settings.streams).await?;
             let lost = match failpoint::is_set("mutation-no-reconciler") {
@@ -84,40 +83,44 @@ impl Relay {
         memory.place.looks_back = true;
         Ok(())
     }
+}
 
-    /// The broker numbers on from the last message it has. A number it gives twice says that it has lost
-    /// everything from there, though the rows say otherwise.
-    pub(super) async fn notice_reused_sequences(
-        &self,
-        tx: &mut PgConnection,
-        memory: &mut Memory,
-        stored: &[Stored],
-    ) -> Result<(), sqlx::Error> {
-        for spec in STREAMS {
-            let new = || stored.iter().filter(|row| row.stream == spec.name && !row.duplicate);
-            let (Some(first), Some(last)) =
-                (new().map(|row| row.sequence).min(), new().map(|row| row.sequence).max())
-            else {
-                continue;
-            };
-            let highest = memory.highest.entry(spec.name).or_default();
-            if first <= *highest && !failpoint::is_set("mutation-no-reconciler") {
-                let these: Vec<i64> = stored.iter().map(|row| row.id).collect();
-                let lost = rows::unmark_since(tx, spec.name, first, &these).await?;
-                memory.place.looks_back = true;
-                tracing::error!(
-                    stream = spec.name,
-                    from = first,
-                    events = lost,
-                    "the broker numbers from an earlier place: what it had stored is published again"
-                );
-                metrics::counter!("relay_refilled_total", "stream" => spec.name).increment(lost);
-                *highest = last;
-            }
-            *highest = max(*highest, last);
+/// The broker numbers on from the last message it has. A number it gives twice says that it has lost
+/// everything from there, though the rows say otherwise. Returns the first such number of each stream.
+pub fn reused(highest: &mut HashMap<&'static str, i64>, stored: &[Stored]) -> Vec<(&'static str, i64)> {
+    let mut reused = Vec::new();
+    for spec in STREAMS {
+        let new = || stored.iter().filter(|row| row.stream == spec.name && !row.duplicate);
+        let numbers = || new().map(|row| row.sequence);
+        let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else { continue };
+        let seen = highest.entry(spec.name).or_default();
+        if first <= *seen && !failpoint::is_set("mutation-no-reconciler") {
+            reused.push((spec.name, first));
+            *seen = last;
         }
-        Ok(())
+        *seen = max(*seen, last);
     }
+    reused
+}
+
+/// What had these numbers before the rows just stored, and all after it, waits again.
+pub async fn unmark_reused(
+    tx: &mut PgConnection,
+    reused: &[(&'static str, i64)],
+    stored: &[Stored],
+) -> Result<(), sqlx::Error> {
+    let these: Vec<i64> = stored.iter().map(|row| row.id).collect();
+    for &(stream, from) in reused {
+        let lost = rows::unmark_since(tx, stream, from, &these).await?;
+        tracing::error!(
+            stream,
+            from,
+            events = lost,
+            "the broker numbers from an earlier place: what it had stored is published again"
+        );
+        metrics::counter!("relay_refilled_total", "stream" => stream).increment(lost);
+    }
+    Ok(())
 }
 
 /// Returns how many rows have to be published again.

@@ -11,6 +11,7 @@
 mod compare;
 mod place;
 mod rows;
+mod session;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,16 +21,18 @@ use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::message::PublishMessage;
+use sqlx::{PgConnection, PgPool};
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::place::Place;
-use self::rows::{BATCH, CLAIMS, Queue, Row, Stored};
+use self::rows::{BATCH, Queue, Row, Stored};
+use self::session::Session;
 use crate::span::{KeyValue, Span, SpanKind};
 use crate::streams::{self, SetupError};
-use crate::{Kept, Settings, TraceContext, backoff, failpoint, figures, outbox};
+use crate::{Settings, TraceContext, backoff, failpoint, figures, outbox};
 
 /// How long a row may wait when nobody said that it was written (another instance wrote it).
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -40,12 +43,12 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(3);
 /// For one round, database and broker together. One that takes longer has lost its connection.
 const ROUND_LIMIT: Duration = Duration::from_secs(9);
 /// A round claims no more after this: a slow broker must not let it come near its limit.
-const COMMIT_AFTER: Duration = Duration::from_millis(500);
+const CLAIM_FOR: Duration = Duration::from_millis(500);
 /// Letters that the broker has refused are left alone for so long.
 const LETTERS_AGAIN: Duration = Duration::from_secs(2);
 
 pub struct Relay {
-    pub kept: Arc<Kept>,
+    pub pool: PgPool,
     pub jetstream: Context,
     /// The service's name, for `ce-source` and for the streams it uses.
     pub source: String,
@@ -71,6 +74,8 @@ enum RelayError {
 /// What a relay remembers between two rounds.
 #[derive(Default)]
 struct Memory {
+    /// The one of the last round, unless that failed.
+    session: Option<Session>,
     /// The connection, and the moment, of the last comparison with the broker.
     compared: Option<(u64, Instant)>,
     /// The last sequence this relay has seen in each stream.
@@ -95,15 +100,15 @@ impl Relay {
         figures::relay_starts();
         self.declare_streams().await?;
         let mut memory = Memory::default();
-        let mut failures = 0;
+        let (mut failures, mut is_told) = (0, false);
         while !self.stop.is_cancelled() {
-            match self.round(&mut memory).await {
+            match self.round(&mut memory, is_told).await {
                 Ok(full) => {
                     failures = 0;
-                    if !full {
+                    is_told = full || {
                         self.rest(GATHER, false).await;
-                        self.rest(LOOK_EVERY, true).await;
-                    }
+                        self.rest(LOOK_EVERY, true).await
+                    };
                 }
                 Err(RelayError::Streams(conflict @ SetupError::Conflict(_))) => return Err(conflict),
                 Err(error) => {
@@ -119,11 +124,12 @@ impl Relay {
         Ok(())
     }
 
-    async fn rest(&self, pause: Duration, until_written: bool) {
+    /// `true` when it ended because rows were written.
+    async fn rest(&self, pause: Duration, until_written: bool) -> bool {
         tokio::select! {
-            () = self.stop.cancelled() => {}
-            () = self.outbox_written.notified(), if until_written => {}
-            () = tokio::time::sleep(pause) => {}
+            () = self.stop.cancelled() => false,
+            () = self.outbox_written.notified(), if until_written => true,
+            () = tokio::time::sleep(pause) => false,
         }
     }
 
@@ -146,41 +152,46 @@ impl Relay {
     }
 
     /// Publishes some of what waits. `true` when there may be more.
-    async fn round(&self, memory: &mut Memory) -> Result<bool, RelayError> {
-        // A transaction that waits for a broker known to be away would only hold locks.
+    async fn round(&self, memory: &mut Memory, is_told: bool) -> Result<bool, RelayError> {
+        // Dropped unless all goes well, so that another relay may have more luck.
+        let session = memory.session.take();
         if self.jetstream.client().connection_state() != State::Connected {
             return Ok(false);
         }
-        let compare = self.is_comparison_due(memory);
-        let mut db = self.kept.take().await?;
         let work = async {
-            let (messages, letters) = match compare {
-                Some(depth) => self.compare(&mut db, memory, depth).await.map(|()| (true, true))?,
-                None => rows::is_any_waiting(&mut db, memory.place.after()).await?,
+            let mut session = match session {
+                Some(session) => session,
+                None => Session::open(&self.pool).await?,
             };
-            if letters {
-                self.publish_letters(&mut db, memory).await?;
-            }
-            if messages { self.publish_some(&mut db, memory, Queue::Messages).await } else { Ok(false) }
+            let full = match session.lead().await? {
+                Some(db) => self.publish_waiting(db, memory, is_told).await?,
+                None => false,
+            };
+            memory.session = Some(session);
+            Ok(full)
         };
-        match timeout(ROUND_LIMIT, work).await {
-            Ok(Ok(full)) => {
-                db.keep();
-                Ok(full)
-            }
-            Ok(Err(error)) => Err(error),
-            Err(_) => {
-                db.close();
-                Err(RelayError::Stalled)
-            }
-        }
+        timeout(ROUND_LIMIT, work).await.unwrap_or(Err(RelayError::Stalled))
     }
 
-    async fn publish_letters(
+    async fn publish_waiting(
         &self,
-        db: &mut sqlx::PgConnection,
+        db: &mut PgConnection,
         memory: &mut Memory,
-    ) -> Result<(), RelayError> {
+        is_told: bool,
+    ) -> Result<bool, RelayError> {
+        let (messages, letters) = match self.is_comparison_due(memory) {
+            Some(depth) => self.compare(db, memory, depth).await.map(|()| (true, true))?,
+            // Letters are looked for when there is no news, and after each comparison.
+            None if is_told => (true, false),
+            None => rows::is_any_waiting(db, memory.place.after()).await?,
+        };
+        if letters {
+            self.publish_letters(db, memory).await?;
+        }
+        if messages { self.publish_some(db, memory, Queue::Messages).await } else { Ok(false) }
+    }
+
+    async fn publish_letters(&self, db: &mut PgConnection, memory: &mut Memory) -> Result<(), RelayError> {
         if memory.letters_refused.is_some_and(|at| at.elapsed() < LETTERS_AGAIN) {
             return Ok(());
         }
@@ -197,43 +208,36 @@ impl Relay {
     }
 
     /// Claims rows and publishes them; while the broker stores one claim, the database marks the one before and
-    /// gives out the next.
+    /// gives out the next. No transaction is open meanwhile.
     async fn publish_some(
         &self,
-        db: &mut sqlx::PgConnection,
+        db: &mut PgConnection,
         memory: &mut Memory,
         queue: Queue,
     ) -> Result<bool, RelayError> {
-        let mut tx = sqlx::Connection::begin(db).await?;
-        if !rows::lead(&mut tx).await? {
-            tx.rollback().await?;
-            return Ok(false);
-        }
         let (mut last, looked_back) = match queue {
             Queue::Messages => (memory.place.after(), std::mem::take(&mut memory.place.looks_back)),
             Queue::Letters => (0, false),
         };
-        let mut claimed = rows::claim(&mut tx, queue, last).await?;
+        let mut claimed = rows::claim(db, queue, last).await?;
         let (mut published, mut is_full) = (Sent::default(), false);
-        let (started, mut claims) = (Instant::now(), 0);
+        let started = Instant::now();
         while !claimed.is_empty() && published.first_error.is_none() {
-            claims += 1;
             is_full = claimed.len() as i64 == BATCH;
-            let goes_on = is_full && claims < CLAIMS && started.elapsed() < COMMIT_AFTER;
+            let goes_on = is_full && started.elapsed() < CLAIM_FOR;
             last = claimed.last().map_or(last, |row| row.id);
             failpoint::dies_at("relay-before-publish");
             let (now, next) = tokio::join!(self.publish(claimed), async {
-                self.mark(&mut tx, memory, &published).await?;
+                self.mark(db, memory, &published).await?;
                 match goes_on {
-                    true => Ok(rows::claim(&mut tx, queue, last).await?),
+                    true => Ok(rows::claim(db, queue, last).await?),
                     false => Ok::<_, RelayError>(Vec::new()),
                 }
             });
             (published, claimed) = (now, next?);
         }
         failpoint::dies_at("relay-before-mark");
-        self.mark(&mut tx, memory, &published).await?;
-        tx.commit().await?;
+        self.mark(db, memory, &published).await?;
         failpoint::dies_at("relay-after-mark");
         match published.first_error {
             Some(first) => Err(RelayError::NotStored { failed: published.failed, first }),
@@ -248,7 +252,7 @@ impl Relay {
 
     async fn mark(
         &self,
-        tx: &mut sqlx::PgConnection,
+        db: &mut PgConnection,
         memory: &mut Memory,
         published: &Sent,
     ) -> Result<(), RelayError> {
@@ -256,11 +260,21 @@ impl Relay {
         if self.is_reconnected(memory) {
             return Err(RelayError::Reconnected);
         }
-        if !published.stored.is_empty() {
-            rows::mark(tx, &published.stored).await?;
-            self.notice_reused_sequences(tx, memory, &published.stored).await?;
-            metrics::counter!("relay_published_total").increment(published.stored.len() as u64);
+        let stored = &published.stored;
+        if stored.is_empty() {
+            return Ok(());
         }
+        match compare::reused(&mut memory.highest, stored) {
+            reused if reused.is_empty() => rows::mark(db, stored).await?,
+            reused => {
+                let mut tx = sqlx::Connection::begin(db).await?;
+                rows::mark(&mut tx, stored).await?;
+                compare::unmark_reused(&mut tx, &reused, stored).await?;
+                tx.commit().await?;
+                memory.place.looks_back = true;
+            }
+        }
+        metrics::counter!("relay_published_total").increment(stored.len() as u64);
         Ok(())
     }
 

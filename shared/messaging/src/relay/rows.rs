@@ -8,12 +8,6 @@ use time::OffsetDateTime;
 
 /// Rows per claim: enough to hide the round trips.
 pub const BATCH: i64 = 1_000;
-/// Claims per transaction, at most: bounds what a crash repeats.
-pub const CLAIMS: i64 = 8;
-/// Advisory lock of the relay at work. One at a time in each database, so that an order's events leave in
-/// the order in which they were written.
-const LEADER: i64 = 0x6f75_7462_6f78;
-
 #[derive(sqlx::FromRow)]
 pub struct Row {
     pub id: i64,
@@ -70,27 +64,6 @@ pub async fn is_any_waiting(db: &mut PgConnection, after: i64) -> Result<(bool, 
     any.bind(after).fetch_one(db).await
 }
 
-/// Whether this relay leads until the transaction ends. A leader that was paused loses its transaction, and
-/// with it the lead, before a successor has waited for long. The commit does not wait for the disk: marks that a
-/// crash of the database takes back are rows published again, and known by their ids. Without sorting, a claim walks its
-/// index in order, whatever the statistics say; a plan that sorts reads the whole backlog for each claim.
-pub async fn lead(tx: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let (leads, ..): (bool, String, String, String) = sqlx::query_as(
-        "select pg_try_advisory_xact_lock($1), set_config('idle_in_transaction_session_timeout', '8s', true),
-                set_config('synchronous_commit', 'off', true), set_config('enable_sort', 'off', true)",
-    )
-    .bind(LEADER)
-    .fetch_one(tx)
-    .await?;
-    Ok(leads)
-}
-
-/// As above, once whoever leads now has finished its batch.
-pub async fn lead_next(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("select pg_advisory_xact_lock($1)").bind(LEADER).execute(tx).await?;
-    Ok(())
-}
-
 macro_rules! oldest {
     ($which:literal) => {
         concat!(
@@ -104,16 +77,16 @@ macro_rules! oldest {
 }
 
 /// The oldest rows that wait, of those with a higher id than `after`. Only the leader touches them, so they are not locked.
-pub async fn claim(tx: &mut PgConnection, queue: Queue, after: i64) -> Result<Vec<Row>, sqlx::Error> {
+pub async fn claim(db: &mut PgConnection, queue: Queue, after: i64) -> Result<Vec<Row>, sqlx::Error> {
     let oldest = match queue {
         Queue::Messages => oldest!("not is_letter"),
         Queue::Letters => oldest!("is_letter"),
     };
-    sqlx::query_as(oldest).bind(after).bind(BATCH).fetch_all(tx).await
+    sqlx::query_as(oldest).bind(after).bind(BATCH).fetch_all(db).await
 }
 
 /// These rows wait no more.
-pub async fn mark(tx: &mut PgConnection, stored: &[Stored]) -> Result<(), sqlx::Error> {
+pub async fn mark(db: &mut PgConnection, stored: &[Stored]) -> Result<(), sqlx::Error> {
     sqlx::query(
         "with done as (delete from outbox_waiting where id = any($1))
          insert into outbox_stored (id, created_at, stream, sequence)
@@ -123,7 +96,7 @@ pub async fn mark(tx: &mut PgConnection, stored: &[Stored]) -> Result<(), sqlx::
     .bind(stored.iter().map(|row| row.created_at).collect::<Vec<_>>())
     .bind(stored.iter().map(|row| row.stream.as_str()).collect::<Vec<_>>())
     .bind(stored.iter().map(|row| row.sequence).collect::<Vec<_>>())
-    .execute(tx)
+    .execute(db)
     .await?;
     Ok(())
 }

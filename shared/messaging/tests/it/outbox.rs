@@ -1,10 +1,13 @@
 use std::time::Duration;
 
+use async_nats::jetstream;
 use events::topology::ORDERS;
 use messaging::relay::Relay;
-use messaging::{Outgoing, Settings, TraceContext, append};
+use messaging::{Outgoing, Settings, TraceContext, append, broker};
 use sqlx::PgPool;
 use testing::{World, eventually};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -118,6 +121,41 @@ async fn rows_written_while_the_broker_is_away_are_published_when_it_is_back() {
     wait_until_published(&pool).await;
     assert_eq!(world.published("orders.created.*").await.len(), 500);
     stop.cancel();
+}
+
+/// Passes on what is said to the broker, until it is aborted.
+async fn forwarded(broker: &str) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (rest, port) = broker.rsplit_once(':').unwrap();
+    let there: (&str, u16) = ("127.0.0.1", port.parse().unwrap());
+    let url = format!("{rest}:{}", listener.local_addr().unwrap().port());
+    let forwarding = async move {
+        let (mut here, _) = listener.accept().await.unwrap();
+        let mut there = TcpStream::connect(there).await.unwrap();
+        let _ = copy_bidirectional(&mut here, &mut there).await;
+    };
+    (url, tokio::spawn(forwarding))
+}
+
+#[tokio::test]
+async fn a_relay_that_loses_its_broker_leaves_the_lead_to_another() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let (url, forwarding) = forwarded(&world.nats_url()).await;
+    let (options, addresses) = broker::parse(&url).unwrap();
+    let jetstream = jetstream::new(options.connect(addresses).await.unwrap());
+    let stop = CancellationToken::new();
+    let leader = recorder::relay_with(jetstream, &pool, stop.clone());
+    tokio::spawn(async move { leader.run().await.unwrap() });
+    write(&pool, 0..1).await;
+    wait_until_published(&pool).await;
+
+    let successor = start_relay(&world, &pool);
+    forwarding.abort();
+    write(&pool, 1..2).await;
+    wait_until_published(&pool).await;
+    stop.cancel();
+    successor.cancel();
 }
 
 #[tokio::test]

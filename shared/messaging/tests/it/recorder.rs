@@ -137,7 +137,7 @@ pub fn relay(world: &World, pool: &PgPool, stop: CancellationToken) -> Relay {
 
 pub fn relay_with(jetstream: Context, pool: &PgPool, stop: CancellationToken) -> Relay {
     Relay {
-        kept: Arc::new(Kept::new(pool.clone())),
+        pool: pool.clone(),
         jetstream,
         source: "order-api".into(),
         outbox_written: Arc::new(Notify::new()),

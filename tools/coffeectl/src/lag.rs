@@ -1,14 +1,17 @@
 //! How far a consumer is behind, by the broker's account.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{Context, stream::Stream};
 use events::topology::ConsumerSpec;
+use tokio::time::{Instant, sleep};
 
-/// Times that the broker is asked, each with five seconds for the answer.
-const TRIES: usize = 3;
+/// For a broker that will tell in a moment. It has five seconds for each answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Summed over the durables of one consumer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -64,13 +67,42 @@ pub async fn stream(js: &Context, name: &str) -> Result<Stream> {
     })
 }
 
-/// A cluster that has lost a broker answers when it has chosen what leads instead, which takes it 4 to 9 s.
+/// A cluster that has lost a broker does not answer, or says that it is unavailable for now, until it has chosen what leads
+/// instead, which takes it 4 to 9 s.
 async fn patiently<T, E: Display>(ask: impl AsyncFn() -> Result<T, E>) -> Result<T, E> {
-    for _ in 1..TRIES {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
         match ask().await {
-            Err(error) if error.to_string().contains("timed out") => {}
+            Err(error) if passes(&error.to_string()) && Instant::now() < deadline => sleep(ASK_AGAIN).await,
             answer => return answer,
         }
     }
-    ask().await
+}
+
+fn passes(error: &str) -> bool {
+    error.contains("timed out") || error.contains("temporarily unavailable")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    async fn ask(error: &str, times: u32) -> (Result<(), String>, u32) {
+        let asked = Cell::new(0);
+        let answer = patiently(async || {
+            asked.set(asked.get() + 1);
+            if asked.get() <= times { Err(error.to_owned()) } else { Ok(()) }
+        });
+        (answer.await, asked.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_unavailable_for_now_is_asked_again_but_not_for_ever() {
+        let unavailable = "JetStream system temporarily unavailable (code 503, error code 10008)";
+        assert_eq!(ask(unavailable, 20).await, (Ok(()), 21));
+        assert_eq!(ask(unavailable, u32::MAX).await, (Err(unavailable.to_owned()), 61));
+        assert_eq!(ask("consumer not found", 1).await, (Err("consumer not found".to_owned()), 1));
+    }
 }

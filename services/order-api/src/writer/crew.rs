@@ -40,17 +40,17 @@ pub struct Queue {
     next: Instant,
 }
 
+impl Queue {
+    pub fn new(waiting: mpsc::Receiver<Waiting>) -> Queue {
+        Queue { waiting, next: Instant::now() }
+    }
+}
+
 /// The connection can no longer be trusted. What is unsettled may have been stored or not.
 struct Lost {
     unsettled: Vec<Waiting>,
     /// The connection broke, as opposed to a database that does not answer: worth asking again at once.
     broke: bool,
-}
-
-impl Queue {
-    pub fn new(waiting: mpsc::Receiver<Waiting>) -> Queue {
-        Queue { waiting, next: Instant::now() }
-    }
 }
 
 enum Connection {

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 /// Rows per claim: enough to hide the round trips.
 pub const BATCH: i64 = 1_000;
+
 #[derive(sqlx::FromRow)]
 pub struct Row {
     pub id: i64,

@@ -4,7 +4,7 @@
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 
-/// "outbox".
+/// "outbox", in ASCII.
 const LEADER: i64 = 0x6f75_7462_6f78;
 
 pub struct Session {

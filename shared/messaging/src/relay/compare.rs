@@ -90,8 +90,8 @@ impl Relay {
 pub fn reused(highest: &mut HashMap<&'static str, i64>, stored: &[Stored]) -> Vec<(&'static str, i64)> {
     let mut reused = Vec::new();
     for spec in STREAMS {
-        let new = || stored.iter().filter(|row| row.stream == spec.name && !row.duplicate);
-        let numbers = || new().map(|row| row.sequence);
+        let new = |row: &&Stored| row.stream == spec.name && !row.duplicate;
+        let numbers = || stored.iter().filter(new).map(|row| row.sequence);
         let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else { continue };
         let seen = highest.entry(spec.name).or_default();
         if first <= *seen && !failpoint::is_set("mutation-no-reconciler") {

@@ -9,6 +9,8 @@ mod ledger;
 mod routes;
 mod store;
 
+use std::sync::Arc;
+
 use clap::Parser;
 use service::{Service, StaffToken};
 
@@ -33,9 +35,8 @@ struct Config {
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     let behaviour = Behaviour { delay_ms: config.card_processor_delay_ms, ..Behaviour::default() };
-    let mut service = Service::start("card-processor", config.service, sqlx::migrate!()).await?;
-    let (ledger, writer) = Ledger::open(service.pool.clone());
-    service.spawn("ledger", writer);
+    let service = Service::start("card-processor", config.service, sqlx::migrate!()).await?;
+    let ledger = Ledger::open(service.pool.clone(), Arc::clone(&service.kept));
     let app = routes::App { ledger, switch: Switch::new(behaviour), stop: service.stop.clone() };
     service.serve(routes::router(app, config.staff)).await
 }

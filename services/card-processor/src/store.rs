@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use events::Cents;
 use serde::Serialize;
-use sqlx::PgPool;
 use sqlx::error::ErrorKind;
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use crate::domain::{Charge, Request, Status};
@@ -77,29 +77,29 @@ pub enum Refunded {
 
 /// Books all charges whose key is new and finds the others, in the order given. Inserted sorted by key, so
 /// that two instances with the same keys wait for each other instead of deadlocking.
-pub async fn book(pool: &PgPool, charges: Vec<Charge>) -> Result<Vec<Booked>, sqlx::Error> {
+pub async fn book(db: &mut PgConnection, charges: &[Charge]) -> Result<Vec<Booked>, sqlx::Error> {
     let mut sorted: Vec<&Charge> = charges.iter().collect();
     sorted.sort_by(|a, b| a.idempotency_key.cmp(&b.idempotency_key));
-    let inserted: HashSet<String> = insert(pool, &sorted).await?.into_iter().collect();
+    let inserted: HashSet<String> = insert(db, &sorted).await?.into_iter().collect();
     let repeated: Vec<&str> = charges
         .iter()
         .filter(|charge| !inserted.contains(&charge.id))
         .map(|charge| charge.idempotency_key.as_str())
         .collect();
-    let earlier = if repeated.is_empty() { HashMap::new() } else { find(pool, &repeated).await? };
+    let earlier = if repeated.is_empty() { HashMap::new() } else { find(db, &repeated).await? };
     charges
-        .into_iter()
-        .map(|charge| {
-            if inserted.contains(&charge.id) {
-                return Ok(Booked { charge, is_new: true });
+        .iter()
+        .map(|charge| match inserted.contains(&charge.id) {
+            true => Ok(Booked { charge: charge.clone(), is_new: true }),
+            false => {
+                let charge = earlier.get(&charge.idempotency_key).ok_or(sqlx::Error::RowNotFound)?;
+                Ok(Booked { charge: charge.clone(), is_new: false })
             }
-            let charge = earlier.get(&charge.idempotency_key).cloned().ok_or(sqlx::Error::RowNotFound)?;
-            Ok(Booked { charge, is_new: false })
         })
         .collect()
 }
 
-async fn insert(pool: &PgPool, charges: &[&Charge]) -> Result<Vec<String>, sqlx::Error> {
+async fn insert(db: &mut PgConnection, charges: &[&Charge]) -> Result<Vec<String>, sqlx::Error> {
     let status = |charge: &Charge| match charge.status {
         Status::Captured => "captured",
         Status::Declined { .. } => "declined",
@@ -120,17 +120,17 @@ async fn insert(pool: &PgPool, charges: &[&Charge]) -> Result<Vec<String>, sqlx:
     .bind(charges.iter().map(|charge| charge.request.amount.0).collect::<Vec<_>>())
     .bind(charges.iter().map(|charge| status(charge)).collect::<Vec<_>>())
     .bind(charges.iter().map(|charge| reason(charge)).collect::<Vec<_>>())
-    .fetch_all(pool)
+    .fetch_all(db)
     .await
 }
 
-async fn find(pool: &PgPool, keys: &[&str]) -> Result<HashMap<String, Charge>, sqlx::Error> {
+async fn find(db: &mut PgConnection, keys: &[&str]) -> Result<HashMap<String, Charge>, sqlx::Error> {
     let rows: Vec<Row> = sqlx::query_as(
         "select charge_id, idempotency_key, reference, customer, amount_cents, reason
          from charges where idempotency_key = any($1)",
     )
     .bind(keys)
-    .fetch_all(pool)
+    .fetch_all(db)
     .await?;
     Ok(rows.into_iter().map(|row| (row.idempotency_key.clone(), row.into_charge())).collect())
 }

@@ -8,7 +8,6 @@ mod sender;
 mod smtp;
 mod store;
 mod task;
-mod together;
 
 use clap::Parser;
 use lettre::message::Mailbox;

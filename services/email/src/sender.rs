@@ -8,14 +8,13 @@ use std::time::Duration;
 use events::topology::{self, ConsumerSpec};
 use lettre::message::Mailbox;
 use messaging::span::{KeyValue, Span, SpanKind};
-use messaging::{Failure, Kept, Message, Received, Rejectable, Worker, bounded, failpoint};
+use messaging::{Failure, Kept, Message, Received, Rejectable, Together, Worker, bounded, failpoint};
 use sqlx::PgPool;
 
 use crate::letter::Letter;
 use crate::smtp::{Smtp, Undelivered};
 use crate::store::{self, Begin, Record, Taken};
 use crate::task::{Says, Task};
-use crate::together::Together;
 
 /// Times that a mail which was taken is noted, if the database is away.
 const NOTES: u32 = 3;

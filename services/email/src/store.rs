@@ -2,13 +2,15 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use messaging::Kept;
+use messaging::{Kept, Statement};
 use serde::Serialize;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
-use crate::together::Statement;
+/// Nobody waits for mails.
+const NOTED_EVERY: Duration = Duration::from_millis(20);
 
 /// A mail the SMTP server has taken.
 #[derive(Debug, Serialize, sqlx::FromRow)]
@@ -31,6 +33,7 @@ pub struct Begin(pub Arc<Kept>);
 impl Statement for Begin {
     type Item = String;
     type Answer = bool;
+    const PACE: Duration = NOTED_EVERY;
 
     async fn run(&self, message_ids: &[String]) -> Result<Vec<bool>, sqlx::Error> {
         let mut db = self.0.take().await?;
@@ -78,6 +81,7 @@ pub struct Taken {
 impl Statement for Record {
     type Item = Taken;
     type Answer = ();
+    const PACE: Duration = NOTED_EVERY;
 
     async fn run(&self, mails: &[Taken]) -> Result<Vec<()>, sqlx::Error> {
         let mut db = self.0.take().await?;

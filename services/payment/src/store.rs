@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use events::Cents;
-use messaging::TraceContext;
+use events::{Cents, Event};
+use messaging::outbox::Columns;
+use messaging::{Outgoing, TraceContext};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgPool, Row};
 
@@ -15,6 +16,13 @@ pub struct Claimed {
     pub payment: Payment,
     /// `uncertain` as it was before this attempt began.
     pub was_uncertain: bool,
+}
+
+/// A payment as it was read, as it shall be, and what is to be said about that.
+pub struct Change {
+    pub was: Payment,
+    pub payment: Payment,
+    pub says: Vec<Event>,
 }
 
 impl State {
@@ -91,15 +99,23 @@ pub async fn insert(tx: &mut PgConnection, payments: &[Payment]) -> Result<HashS
     Ok(inserted.into_iter().collect())
 }
 
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "select order_id, customer_id, amount_cents, state, charge_id, uncertain, attempts, traceparent, tracestate
+             from payments where order_id = any($1)",
+            $rest
+        )
+    };
+}
+
+pub async fn read(db: &mut PgConnection, order_ids: &[&str]) -> Result<Vec<Payment>, sqlx::Error> {
+    sqlx::query_as(select!("")).bind(order_ids).fetch_all(db).await
+}
+
 /// Reads payments and keeps them for this transaction, in the order of their ids.
 pub async fn lock(tx: &mut PgConnection, order_ids: &[&str]) -> Result<Vec<Payment>, sqlx::Error> {
-    sqlx::query_as(
-        "select order_id, customer_id, amount_cents, state, charge_id, uncertain, attempts, traceparent, tracestate
-         from payments where order_id = any($1) order by order_id for update",
-    )
-    .bind(order_ids)
-    .fetch_all(tx)
-    .await
+    sqlx::query_as(select!(" order by order_id for update")).bind(order_ids).fetch_all(tx).await
 }
 
 /// Writes payments that [`lock`] has read. The number of attempts is the claim's business alone.
@@ -132,6 +148,59 @@ pub async fn update(tx: &mut PgConnection, payments: &[Payment]) -> Result<(), s
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// Writes what the ends of calls changed, and what is to be said about it, where the payment still is as it was read: nobody has
+/// changed its state or begun another attempt. Returns the ids of those. Locked in the order of their ids, as by [`lock`].
+pub async fn replace(db: &mut PgConnection, changes: &[Change]) -> Result<HashSet<String>, sqlx::Error> {
+    let each = || changes.iter().map(|change| &change.payment);
+    let says: Vec<Outgoing> = changes
+        .iter()
+        .flat_map(|change| change.says.iter().map(|said| Outgoing::event(said, &change.payment.trace)))
+        .collect();
+    let outbox = Columns::of(&says);
+    let written: Vec<String> = sqlx::query_scalar(
+        "with still as (
+             select new.* from unnest($1::text[], $2::text[], $3::integer[], $4::text[], $5::text[], $6::boolean[],
+                                      $7::bigint[])
+                  as new (order_id, was, attempts, state, charge_id, uncertain, due_in)
+                  join payments using (order_id)
+             where payments.state = new.was and payments.attempts = new.attempts
+             order by order_id for update of payments
+         ), said as (
+             insert into outbox (event_id, event_type, order_id, subject, occurred_at, traceparent, tracestate, body,
+                                 created_at)
+             select event_id, event_type, order_id, subject, occurred_at, traceparent, tracestate, body, now()
+             from unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::text[],
+                         $14::text[], $15::bytea[]) with ordinality
+                  as new (event_id, event_type, order_id, subject, occurred_at, traceparent, tracestate, body, n)
+             where order_id in (select order_id from still) order by n
+             returning id, created_at
+         ), waiting as (
+             insert into outbox_waiting (id, created_at) select id, created_at from said
+         )
+         update payments set state = still.state, charge_id = still.charge_id, uncertain = still.uncertain,
+                             due_at = now() + still.due_in * interval '1 millisecond', updated_at = now()
+         from still where payments.order_id = still.order_id returning payments.order_id",
+    )
+    .bind(each().map(|payment| payment.order_id.as_str()).collect::<Vec<_>>())
+    .bind(changes.iter().map(|change| change.was.state.as_str()).collect::<Vec<_>>())
+    .bind(each().map(|payment| payment.attempts).collect::<Vec<_>>())
+    .bind(each().map(|payment| payment.state.as_str()).collect::<Vec<_>>())
+    .bind(each().map(|payment| payment.charge_id.as_deref()).collect::<Vec<_>>())
+    .bind(each().map(|payment| payment.uncertain).collect::<Vec<_>>())
+    .bind(each().map(|payment| due_in(payment.due)).collect::<Vec<_>>())
+    .bind(outbox.ids)
+    .bind(outbox.kinds)
+    .bind(outbox.order_ids)
+    .bind(outbox.subjects)
+    .bind(outbox.times)
+    .bind(outbox.traceparents)
+    .bind(outbox.tracestates)
+    .bind(outbox.bodies)
+    .fetch_all(db)
+    .await?;
+    Ok(written.into_iter().collect())
 }
 
 /// Takes payments that are due, those that have waited longest first. Nobody else takes them until `claim`

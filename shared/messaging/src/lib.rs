@@ -32,6 +32,7 @@ mod settle;
 pub mod span;
 pub mod streams;
 mod succession;
+mod together;
 mod trace;
 pub mod worker;
 
@@ -42,6 +43,7 @@ pub use kept::{Kept, Lent};
 pub use message::{Message, Received};
 pub use outbox::{Outgoing, append};
 pub use settings::Settings;
+pub use together::{Statement, Together};
 pub use trace::TraceContext;
 pub use worker::Worker;
 

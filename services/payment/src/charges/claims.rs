@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use messaging::bounded;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{Caller, Desk};
-use crate::domain::Attempt;
+use super::{Answer, Caller, Desk};
 use crate::store::{self, Claimed};
 
 /// A claim outlives the call by this: time to write the answer down.
@@ -19,7 +18,7 @@ const GATHER: Duration = Duration::from_millis(5);
 const DATABASE_AWAY: Duration = Duration::from_millis(500);
 
 /// Runs until told to stop and until every call has ended.
-pub async fn work(desk: &Desk, caller: Arc<Caller>, answers: mpsc::Sender<Attempt>) {
+pub async fn work(desk: &Desk, caller: Arc<Caller>, answers: mpsc::Sender<Answer>) {
     while !desk.stop.is_cancelled() {
         let Some(places) = free_places(desk, &caller).await else { break };
         let free = places.len();
@@ -69,7 +68,7 @@ async fn claim_some(
     desk: &Desk,
     caller: &Arc<Caller>,
     mut places: Vec<OwnedSemaphorePermit>,
-    answers: &mpsc::Sender<Attempt>,
+    answers: &mpsc::Sender<Answer>,
 ) -> Result<usize, sqlx::Error> {
     let admitted = caller.circuit().admit(places.len(), Instant::now());
     if admitted == 0 {
@@ -83,9 +82,9 @@ async fn claim_some(
     for payment in claimed {
         let (caller, answers, place) = (Arc::clone(caller), answers.clone(), places.pop());
         tokio::spawn(async move {
-            let attempt = caller.call(payment).await;
+            let answer = caller.call(payment).await;
             // Closed only when the service ends; then the claim runs out.
-            let _ = answers.send(attempt).await;
+            let _ = answers.send(answer).await;
             drop(place);
         });
     }

@@ -15,7 +15,7 @@ use messaging::{Kept, failpoint};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Attempt, Outcome};
+use crate::domain::{Attempt, Outcome, Payment};
 use crate::figures;
 use crate::processor::Processor;
 use crate::store::Claimed;
@@ -48,6 +48,12 @@ impl Desk {
     }
 }
 
+/// How a call ended, and the payment as it was claimed for it.
+struct Answer {
+    claimed: Payment,
+    attempt: Attempt,
+}
+
 /// Makes one call and sees to what its end says about the processor.
 struct Caller {
     processor: Processor,
@@ -56,7 +62,7 @@ struct Caller {
 }
 
 impl Caller {
-    async fn call(&self, claimed: Claimed) -> Attempt {
+    async fn call(&self, claimed: Claimed) -> Answer {
         let Claimed { payment, was_uncertain } = claimed;
         let started = Instant::now();
         failpoint::dies_at("charge-before-call");
@@ -70,7 +76,9 @@ impl Caller {
         metrics::histogram!("payment_call_duration_seconds").record(started.elapsed().as_secs_f64());
         let is_alive = !matches!(outcome, Outcome::Unknown | Outcome::NotReached);
         self.circuit().report(is_alive, Instant::now());
-        Attempt { order_id: payment.order_id, number: payment.attempts, was_uncertain, outcome }
+        let order_id = payment.order_id.clone();
+        let attempt = Attempt { order_id, number: payment.attempts, was_uncertain, outcome };
+        Answer { claimed: payment, attempt }
     }
 
     fn circuit(&self) -> std::sync::MutexGuard<'_, Circuit> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use events::topology::{STREAMS, StreamSpec};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
@@ -60,13 +60,17 @@ impl Relay {
         memory: &mut Memory,
         depth: Depth,
     ) -> Result<(), RelayError> {
+        match depth {
+            Depth::Glance => self.mark(db, memory).await?,
+            // Another broker may have said that.
+            Depth::Search => memory.unmarked.clear(),
+        }
         let compared = (self.connection(), Instant::now());
-        let mut tx = db.begin().await?;
         for spec in streams::used_by(&self.source) {
             let stream = streams::ensure_stream(&self.jetstream, spec, self.settings.streams).await?;
             let lost = match failpoint::is_set("mutation-no-reconciler") {
                 true => 0,
-                false => unmark_lost(&mut tx, memory, spec, &stream, depth).await?,
+                false => unmark_lost(db, memory, spec, &stream, depth).await?,
             };
             if lost > 0 {
                 tracing::error!(
@@ -78,16 +82,36 @@ impl Relay {
             }
             memory.highest.insert(spec.name, stream.cached_info().state.last_sequence as i64);
         }
-        tx.commit().await?;
         memory.compared = Some(compared);
         memory.place.looks_back = true;
         Ok(())
     }
+
+    /// The broker numbers on from the last message it has. A number it gives twice says that it has lost everything from
+    /// there, though the rows say otherwise: what had these numbers before, and all after it, waits again.
+    pub(super) async fn unmark_reused(
+        &self,
+        db: &mut PgConnection,
+        memory: &mut Memory,
+        stored: &[Stored],
+    ) -> Result<(), RelayError> {
+        for (stream, from) in reused(&mut memory.highest, stored) {
+            let lost = rows::unmark_since(db, stream, from).await?;
+            tracing::error!(
+                stream,
+                from,
+                events = lost,
+                "the broker numbers from an earlier place: what it had stored is published again"
+            );
+            metrics::counter!("relay_refilled_total", "stream" => stream).increment(lost);
+            memory.place.looks_back = true;
+        }
+        Ok(())
+    }
 }
 
-/// The broker numbers on from the last message it has. A number it gives twice says that it has lost
-/// everything from there, though the rows say otherwise. Returns the first such number of each stream.
-pub fn reused(highest: &mut HashMap<&'static str, i64>, stored: &[Stored]) -> Vec<(&'static str, i64)> {
+/// The first number of each stream that the broker gave twice.
+fn reused(highest: &mut HashMap<&'static str, i64>, stored: &[Stored]) -> Vec<(&'static str, i64)> {
     let mut reused = Vec::new();
     for spec in STREAMS {
         let new = |row: &&Stored| row.stream == spec.name && !row.duplicate;
@@ -103,29 +127,9 @@ pub fn reused(highest: &mut HashMap<&'static str, i64>, stored: &[Stored]) -> Ve
     reused
 }
 
-/// What had these numbers before the rows just stored, and all after it, waits again.
-pub async fn unmark_reused(
-    tx: &mut PgConnection,
-    reused: &[(&'static str, i64)],
-    stored: &[Stored],
-) -> Result<(), sqlx::Error> {
-    let these: Vec<i64> = stored.iter().map(|row| row.id).collect();
-    for &(stream, from) in reused {
-        let lost = rows::unmark_since(tx, stream, from, &these).await?;
-        tracing::error!(
-            stream,
-            from,
-            events = lost,
-            "the broker numbers from an earlier place: what it had stored is published again"
-        );
-        metrics::counter!("relay_refilled_total", "stream" => stream).increment(lost);
-    }
-    Ok(())
-}
-
 /// Returns how many rows have to be published again.
 async fn unmark_lost(
-    tx: &mut PgConnection,
+    db: &mut PgConnection,
     memory: &Memory,
     spec: &StreamSpec,
     stream: &Stream,
@@ -133,22 +137,27 @@ async fn unmark_lost(
 ) -> Result<u64, RelayError> {
     let info = stream.cached_info();
     let created = info.created.format(&Rfc3339).unwrap_or_default();
-    let remembered = rows::remembered(tx, spec.name).await?;
+    let remembered = rows::remembered(db, spec.name).await?;
     if remembered.as_ref() != Some(&created) {
-        rows::remember(tx, spec.name, &created).await?;
-        if remembered.is_some() {
-            return Ok(rows::unmark_since(tx, spec.name, 0, &[]).await?);
+        // In this order: whoever dies in between leaves it to the next comparison.
+        let lost = match remembered {
+            Some(_) => Some(rows::unmark_since(db, spec.name, 0).await?),
+            None => None,
+        };
+        rows::remember(db, spec.name, &created).await?;
+        if let Some(lost) = lost {
+            return Ok(lost);
         }
     }
     let last = info.state.last_sequence as i64;
     let mut lost = 0;
     if depth == Depth::Search || memory.highest.get(spec.name).is_some_and(|highest| *highest > last) {
-        lost += rows::unmark_since(tx, spec.name, last + 1, &[]).await?;
+        lost += rows::unmark_since(db, spec.name, last + 1).await?;
     }
     if depth == Depth::Search {
         lost += match spec.is_heard() {
-            true => unmark_replaced(tx, spec, stream).await?,
-            false => unmark_unseen(tx, spec, stream).await?,
+            true => unmark_replaced(db, spec, stream).await?,
+            false => unmark_unseen(db, spec, stream).await?,
         };
     }
     Ok(lost)
@@ -156,12 +165,12 @@ async fn unmark_lost(
 
 /// Goes back from what we stored last, further each time, until a message is in its place.
 async fn unmark_replaced(
-    tx: &mut PgConnection,
+    db: &mut PgConnection,
     spec: &StreamSpec,
     stream: &Stream,
 ) -> Result<u64, RelayError> {
     let (mut back, mut intact) = (0, 0);
-    while let Some((event, sequence)) = rows::stored(tx, spec.name, back).await? {
+    while let Some((event, sequence)) = rows::stored(db, spec.name, back).await? {
         if is_in_place(spec, stream, &event, sequence).await? {
             intact = sequence;
             break;
@@ -170,7 +179,7 @@ async fn unmark_replaced(
     }
     match back {
         0 => Ok(0),
-        _ => Ok(rows::unmark_since(tx, spec.name, intact + 1, &[]).await?),
+        _ => Ok(rows::unmark_since(db, spec.name, intact + 1).await?),
     }
 }
 
@@ -198,11 +207,11 @@ async fn is_in_place(
 /// In a stream that no service may read a row is not looked for where it was stored. What a broker lost is a
 /// tail, so it is enough to know the last message of each of our own subjects: our rows that were stored later
 /// are lost, unless the broker says that they were removed.
-async fn unmark_unseen(tx: &mut PgConnection, spec: &StreamSpec, stream: &Stream) -> Result<u64, RelayError> {
+async fn unmark_unseen(db: &mut PgConnection, spec: &StreamSpec, stream: &Stream) -> Result<u64, RelayError> {
     let mut lost = 0;
-    for subject in rows::subjects(tx, spec.name).await? {
+    for subject in rows::subjects(db, spec.name).await? {
         let last = last_on(stream, &subject).await?;
-        let mut later = rows::stored_after(tx, spec.name, &subject, last).await?;
+        let mut later = rows::stored_after(db, spec.name, &subject, last).await?;
         if later.is_empty() {
             continue;
         }
@@ -210,7 +219,7 @@ async fn unmark_unseen(tx: &mut PgConnection, spec: &StreamSpec, stream: &Stream
         let removed = info.state.deleted.unwrap_or_default();
         later
             .retain(|&place| place as u64 >= info.state.first_sequence && !removed.contains(&(place as u64)));
-        lost += rows::unmark(tx, spec.name, &later).await?;
+        lost += rows::unmark(db, spec.name, &later).await?;
     }
     Ok(lost)
 }

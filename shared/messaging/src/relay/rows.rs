@@ -65,11 +65,17 @@ pub async fn is_any_waiting(db: &mut PgConnection, after: i64) -> Result<(bool, 
     any.bind(after).fetch_one(db).await
 }
 
-macro_rules! oldest {
+macro_rules! mark_and_claim {
     ($which:literal) => {
         concat!(
-            "select id, created_at, event_id, event_type, subject, occurred_at, traceparent, tracestate, headers, body
-             from (select id, created_at from outbox_waiting where id > $1 and ",
+            "with done as (
+                 delete from outbox_waiting where id = any($3)
+             ), noted as (
+                 insert into outbox_stored (id, created_at, stream, sequence)
+                 select * from unnest($3::bigint[], $4::timestamptz[], $5::text[], $6::bigint[])
+             )
+             select id, created_at, event_id, event_type, subject, occurred_at, traceparent, tracestate, headers, body
+             from (select id, created_at from outbox_waiting where id > $1 and id <> all($3) and ",
             $which,
             " order by id limit $2) as waiting join outbox using (id, created_at)
              order by id"
@@ -77,29 +83,27 @@ macro_rules! oldest {
     };
 }
 
-/// The oldest rows that wait, of those with a higher id than `after`. Only the leader touches them, so they are not locked.
-pub async fn claim(db: &mut PgConnection, queue: Queue, after: i64) -> Result<Vec<Row>, sqlx::Error> {
-    let oldest = match queue {
-        Queue::Messages => oldest!("not is_letter"),
-        Queue::Letters => oldest!("is_letter"),
+/// Where rows were stored: these wait no more. And the oldest rows that wait, of those with a higher id than `after`. Only the
+/// leader touches them, so they are not locked.
+pub async fn mark_and_claim(
+    db: &mut PgConnection,
+    stored: &[Stored],
+    queue: Queue,
+    after: i64,
+) -> Result<Vec<Row>, sqlx::Error> {
+    let statement = match queue {
+        Queue::Messages => mark_and_claim!("not is_letter"),
+        Queue::Letters => mark_and_claim!("is_letter"),
     };
-    sqlx::query_as(oldest).bind(after).bind(BATCH).fetch_all(db).await
-}
-
-/// These rows wait no more.
-pub async fn mark(db: &mut PgConnection, stored: &[Stored]) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "with done as (delete from outbox_waiting where id = any($1))
-         insert into outbox_stored (id, created_at, stream, sequence)
-         select * from unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::bigint[])",
-    )
-    .bind(stored.iter().map(|row| row.id).collect::<Vec<_>>())
-    .bind(stored.iter().map(|row| row.created_at).collect::<Vec<_>>())
-    .bind(stored.iter().map(|row| row.stream.as_str()).collect::<Vec<_>>())
-    .bind(stored.iter().map(|row| row.sequence).collect::<Vec<_>>())
-    .execute(db)
-    .await?;
-    Ok(())
+    sqlx::query_as(statement)
+        .bind(after)
+        .bind(BATCH)
+        .bind(stored.iter().map(|row| row.id).collect::<Vec<_>>())
+        .bind(stored.iter().map(|row| row.created_at).collect::<Vec<_>>())
+        .bind(stored.iter().map(|row| row.stream.as_str()).collect::<Vec<_>>())
+        .bind(stored.iter().map(|row| row.sequence).collect::<Vec<_>>())
+        .fetch_all(db)
+        .await
 }
 
 macro_rules! unmark {
@@ -116,28 +120,22 @@ macro_rules! unmark {
     };
 }
 
-/// What was stored in the stream at `from` or later waits again, but for the rows just stored. Returns how many.
-pub async fn unmark_since(
-    tx: &mut PgConnection,
-    stream: &str,
-    from: i64,
-    but: &[i64],
-) -> Result<u64, sqlx::Error> {
-    let unmarked = sqlx::query(unmark!("sequence >= $3 and not id = any($4)"));
-    let unmarked = unmarked.bind(stream).bind(stream == DLQ.name).bind(from).bind(but);
-    Ok(unmarked.execute(tx).await?.rows_affected())
+/// What was stored in the stream at `from` or later waits again. Returns how many.
+pub async fn unmark_since(db: &mut PgConnection, stream: &str, from: i64) -> Result<u64, sqlx::Error> {
+    let unmarked = sqlx::query(unmark!("sequence >= $3"));
+    Ok(unmarked.bind(stream).bind(stream == DLQ.name).bind(from).execute(db).await?.rows_affected())
 }
 
 /// What was stored in the stream at these places waits again.
-pub async fn unmark(tx: &mut PgConnection, stream: &str, sequences: &[i64]) -> Result<u64, sqlx::Error> {
+pub async fn unmark(db: &mut PgConnection, stream: &str, sequences: &[i64]) -> Result<u64, sqlx::Error> {
     let unmarked = sqlx::query(unmark!("sequence = any($3)"));
     let unmarked = unmarked.bind(stream).bind(stream == DLQ.name).bind(sequences);
-    Ok(unmarked.execute(tx).await?.rows_affected())
+    Ok(unmarked.execute(db).await?.rows_affected())
 }
 
 /// The row of ours that was stored in the stream before the `newer` last ones: its event, and its place.
 pub async fn stored(
-    tx: &mut PgConnection,
+    db: &mut PgConnection,
     stream: &str,
     newer: i64,
 ) -> Result<Option<(String, i64)>, sqlx::Error> {
@@ -149,21 +147,21 @@ pub async fn stored(
     )
     .bind(stream)
     .bind(newer)
-    .fetch_optional(tx)
+    .fetch_optional(db)
     .await
 }
 
 /// The subjects of our rows in the stream.
-pub async fn subjects(tx: &mut PgConnection, stream: &str) -> Result<Vec<String>, sqlx::Error> {
+pub async fn subjects(db: &mut PgConnection, stream: &str) -> Result<Vec<String>, sqlx::Error> {
     let subjects = sqlx::query_scalar(
         "select distinct subject from outbox_stored join outbox using (id, created_at) where stream = $1",
     );
-    subjects.bind(stream).fetch_all(tx).await
+    subjects.bind(stream).fetch_all(db).await
 }
 
 /// Where our rows of one subject were stored after the place `sequence`.
 pub async fn stored_after(
-    tx: &mut PgConnection,
+    db: &mut PgConnection,
     stream: &str,
     subject: &str,
     sequence: u64,
@@ -172,25 +170,25 @@ pub async fn stored_after(
         "select sequence from outbox_stored join outbox using (id, created_at)
          where stream = $1 and sequence > $3 and subject = $2",
     );
-    rows.bind(stream).bind(subject).bind(sequence as i64).fetch_all(tx).await
+    rows.bind(stream).bind(subject).bind(sequence as i64).fetch_all(db).await
 }
 
 /// When the stream was created that was published to so far, in the broker's words.
-pub async fn remembered(tx: &mut PgConnection, stream: &str) -> Result<Option<String>, sqlx::Error> {
+pub async fn remembered(db: &mut PgConnection, stream: &str) -> Result<Option<String>, sqlx::Error> {
     sqlx::query_scalar("select created from relay_streams where stream = $1")
         .bind(stream)
-        .fetch_optional(tx)
+        .fetch_optional(db)
         .await
 }
 
-pub async fn remember(tx: &mut PgConnection, stream: &str, created: &str) -> Result<(), sqlx::Error> {
+pub async fn remember(db: &mut PgConnection, stream: &str, created: &str) -> Result<(), sqlx::Error> {
     sqlx::query(
         "insert into relay_streams (stream, created) values ($1, $2)
          on conflict (stream) do update set created = excluded.created",
     )
     .bind(stream)
     .bind(created)
-    .execute(tx)
+    .execute(db)
     .await?;
     Ok(())
 }

@@ -28,9 +28,8 @@ impl Session {
     /// backlog for each claim.
     pub async fn lead(&mut self) -> Result<Option<&mut PgConnection>, sqlx::Error> {
         if !self.leads {
-            (self.leads, ..) = sqlx::query_as::<_, (bool, String, String, String, String)>(
+            (self.leads, ..) = sqlx::query_as::<_, (bool, String, String, String)>(
                 "select pg_try_advisory_lock($1), set_config('idle_session_timeout', '5s', false),
-                        set_config('idle_in_transaction_session_timeout', '8s', false),
                         set_config('synchronous_commit', 'off', false), set_config('enable_sort', 'off', false)",
             )
             .bind(LEADER)

@@ -4,18 +4,20 @@
 use std::future::Future;
 use std::time::Duration;
 
-use messaging::{Failure, bounded};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-/// No more fit into a statement; there are never as many workers.
+use crate::{Failure, bounded};
+
+/// No more fit into a statement.
 const MOST: usize = 256;
-/// From one statement to the next, at least. One costs nearly the same for a mail as for many, and nobody waits for mails.
-const PACE: Duration = Duration::from_millis(20);
 
 pub trait Statement: Send + Sync + 'static {
     type Item: Send + Sync + 'static;
     type Answer: Send + 'static;
+
+    /// From one statement to the next, at least, unless the last was full: one costs nearly the same for an item as for many.
+    const PACE: Duration;
 
     /// Does it for all of the items or for none, and answers each in its place.
     fn run(
@@ -37,7 +39,8 @@ impl<S: Statement> Together<S> {
         tokio::spawn(async move {
             let mut waiting = Vec::new();
             while asking.recv_many(&mut waiting, MOST).await > 0 {
-                let next = Instant::now() + PACE;
+                let pace = if waiting.len() == MOST { Duration::ZERO } else { S::PACE };
+                let next = Instant::now() + pace;
                 let (items, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
                 answer(&statement, &items, replies).await;
                 sleep_until(next).await;
@@ -94,6 +97,7 @@ mod tests {
     impl Statement for Doubling {
         type Item = u32;
         type Answer = u32;
+        const PACE: Duration = Duration::from_millis(20);
 
         async fn run(&self, items: &[u32]) -> Result<Vec<u32>, sqlx::Error> {
             self.0.fetch_add(1, Ordering::Relaxed);

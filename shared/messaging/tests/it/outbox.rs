@@ -72,6 +72,24 @@ async fn committed_rows_are_published_once_in_order_with_their_headers() {
     second.cancel();
 }
 
+/// What was published is marked with the next claim. The last one has none after it.
+#[tokio::test]
+async fn a_relay_that_stops_leaves_nothing_unmarked() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    for n in 0..10 {
+        let (stop, relay) = start_relay_with(&world, &pool, settings());
+        write(&pool, n..n + 1).await;
+        while world.published("orders.created.*").await.len() <= n {}
+        stop.cancel();
+        relay.await.unwrap();
+        let waiting: i64 =
+            sqlx::query_scalar("select count(*) from outbox_waiting").fetch_one(&pool).await.unwrap();
+        assert_eq!(waiting, 0, "after {n}");
+    }
+    assert_eq!(world.published("orders.created.*").await.len(), 10);
+}
+
 #[tokio::test]
 async fn a_rolled_back_change_says_nothing() {
     let world = World::start().await;

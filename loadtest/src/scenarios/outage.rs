@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::backlog;
 use crate::run::{Options, Run};
+use crate::shop::CONSUMING;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -18,6 +19,9 @@ pub struct Arguments {
     /// Orders that come meanwhile.
     #[arg(long, default_value_t = 20_000)]
     pub backlog: u64,
+    /// Everybody else who hears events is away too, until the part has worked off its backlog.
+    #[arg(long)]
+    pub alone: bool,
     /// The card processor takes this long for a charge.
     #[arg(long, value_parser = humantime::parse_duration)]
     pub card_delay: Option<Duration>,
@@ -29,10 +33,17 @@ pub async fn run(run: &mut Run, arguments: &Arguments) -> Result<()> {
     if let Some(delay) = arguments.card_delay {
         run.shop.delay_charges(delay).await?;
     }
-    backlog::fill(run, &[part], arguments.backlog).await?;
-    if part != "nats" {
+    let mut away = vec![part];
+    if arguments.alone {
+        away.extend(CONSUMING.iter().copied().filter(|service| *service != part));
+    }
+    backlog::fill(run, &away, arguments.backlog).await?;
+    match part {
+        "nats" => {}
+        // Its counter is closed, and it hears what the part says.
+        _ if arguments.alone => run.shop.scale("order-api", 0).await?,
         // So that the drain is that of the part, and not of a machine busy with the others' work.
-        run.others_rest(&measures).await?;
+        _ => run.others_rest(&measures).await?,
     }
     let drain = backlog::drain(run, &[(part, 1)], &measures).await?;
     run.find(&format!("drain of {part}"), drain.rate(), "events/s");

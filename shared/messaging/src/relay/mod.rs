@@ -102,13 +102,15 @@ impl Relay {
                     tracing::warn!(%error, failures, "the relay could not publish; the outbox keeps everything");
                     metrics::counter!("relay_failures_total").increment(1);
                     memory.compared = None;
+                    memory.unmarked.clear();
                     let pause = backoff::delay(Duration::from_millis(100), Duration::from_secs(1), failures);
                     self.rest(pause, false).await;
                 }
             }
         }
-        if let Err(error) =
-            self.over_session(&mut memory, async |db, memory| self.mark(db, memory).await).await
+        if !memory.unmarked.is_empty()
+            && let Err(error) =
+                self.over_session(&mut memory, async |db, memory| self.mark(db, memory).await).await
         {
             tracing::warn!(%error, "some events will be published twice");
         }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::backlog;
 use crate::run::{Options, Run};
@@ -30,6 +30,11 @@ pub struct Arguments {
 pub async fn run(run: &mut Run, arguments: &Arguments) -> Result<()> {
     let part = arguments.of.as_str();
     let measures = backlog::measures_of(part)?;
+    ensure!(
+        !arguments.alone || part == "nats" || CONSUMING.contains(&part),
+        "{part} does nothing alone; with --alone, --of is nats or one of {}",
+        CONSUMING.join(", ")
+    );
     if let Some(delay) = arguments.card_delay {
         run.shop.delay_charges(delay).await?;
     }

@@ -140,12 +140,12 @@ async fn unmark_lost(
     let remembered = rows::remembered(db, spec.name).await?;
     if remembered.as_ref() != Some(&created) {
         // In this order: whoever dies in between leaves it to the next comparison.
-        let lost = match remembered {
-            Some(_) => Some(rows::unmark_since(db, spec.name, 0).await?),
-            None => None,
+        let lost = match &remembered {
+            Some(_) => rows::unmark_since(db, spec.name, 0).await?,
+            None => 0,
         };
         rows::remember(db, spec.name, &created).await?;
-        if let Some(lost) = lost {
+        if remembered.is_some() {
             return Ok(lost);
         }
     }

@@ -19,7 +19,6 @@ use crate::{TraceContext, failpoint, outbox};
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What became of one claim.
-#[derive(Default)]
 pub struct Sent {
     pub stored: Vec<Stored>,
     pub failed: usize,

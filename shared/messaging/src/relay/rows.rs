@@ -25,7 +25,7 @@ pub struct Row {
 
 /// A row the broker has stored, and where.
 pub struct Stored {
-    pub id: i64,
+    id: i64,
     created_at: OffsetDateTime,
     pub stream: String,
     pub sequence: i64,

@@ -80,7 +80,10 @@ async fn a_relay_that_stops_leaves_nothing_unmarked() {
     for n in 0..10 {
         let (stop, relay) = start_relay_with(&world, &pool, settings());
         write(&pool, n..n + 1).await;
-        while world.published("orders.created.*").await.len() <= n {}
+        eventually("it is published", async || {
+            (world.published("orders.created.*").await.len() > n).then_some(())
+        })
+        .await;
         stop.cancel();
         relay.await.unwrap();
         let waiting: i64 =

@@ -51,7 +51,7 @@ enum Command {
     },
 }
 
-#[tokio::main]
+#[tokio::main(worker_threads = 1)]
 async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(scenario) => carry_out(&scenario).await,

@@ -87,7 +87,7 @@ pub struct Config {
     pub consumer_handler_timeout_ms: u64,
 
     /// Tasks of a work queue under way at once.
-    #[arg(long, env, default_value_t = 32)]
+    #[arg(long, env, default_value_t = 128)]
     pub consumer_workers: usize,
 
     /// Copies of each stream in a NATS cluster.

@@ -12,9 +12,10 @@ use axum::{Extension, Router};
 use messaging::span::{KeyValue, Span, SpanKind};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::timeout::TimeoutLayer;
 
 use crate::clients::Clients;
 use crate::connect::trace_of;
@@ -45,6 +46,20 @@ pub fn router(
     let ours = ours.merge(crate::failpoints::routes());
     let places = Arc::new(Semaphore::new(edge.http_requests as usize));
     let body_time = Duration::from_secs(edge.http_body_seconds);
+    // As one layer: the router would box each, for every request, and all that is within it.
+    let around = ServiceBuilder::new()
+        .layer(header(header::REFERRER_POLICY, "no-referrer"))
+        .layer(header(header::X_FRAME_OPTIONS, "DENY"))
+        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            tracing::error!("a request handler panicked");
+            let problem =
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect on our side; nothing was stored");
+            problem.into_response()
+        }))
+        .layer(Extension(clients))
+        .layer(middleware::from_fn_with_state(body_time, body::bound))
+        .layer(middleware::from_fn(observe));
     routes
         .layer(middleware::from_fn_with_state(places, bound_number))
         .merge(ours)
@@ -57,21 +72,7 @@ pub fn router(
                 "this address exists, but not for this method; see the Allow header",
             )
         })
-        .layer(middleware::from_fn(measure))
-        .layer(middleware::from_fn(trace))
-        .layer(middleware::from_fn_with_state(body_time, body::bound))
-        .layer(Extension(clients))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, MAX_REQUEST_TIME))
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
-            tracing::error!("a request handler panicked");
-            let problem =
-                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect on our side; nothing was stored");
-            problem.into_response()
-        }))
-        .layer(middleware::map_response(as_problem))
-        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(header(header::X_FRAME_OPTIONS, "DENY"))
-        .layer(header(header::REFERRER_POLICY, "no-referrer"))
+        .layer(around)
 }
 
 /// Refuses what is too much at once, rather than let it wait for its time to run out. Health and metrics are not
@@ -85,53 +86,44 @@ async fn bound_number(State(places): State<Arc<Semaphore>>, request: Request, ne
     next.run(request).await
 }
 
-/// Gives the errors that a layer makes on its own, empty or as plain text, the shape that all others have.
-async fn as_problem(response: Response) -> Response {
-    let kind = response.headers().get(header::CONTENT_TYPE);
-    if kind.is_some_and(|kind| !kind.as_bytes().starts_with(b"text/plain")) {
-        return response;
-    }
-    if response.status() != StatusCode::SERVICE_UNAVAILABLE {
-        return response;
-    }
-    Problem::unavailable("no answer in time; it is not known whether what was asked has happened")
-        .into_response()
-}
-
-/// Rate, errors and duration of requests, by route pattern so that ids do not become labels.
-async fn measure(request: Request, next: Next) -> Response {
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("unmatched".to_owned(), |path| path.as_str().to_owned());
+/// Bounds the request in time, gives it a span, and counts it: rate, errors and duration, by route pattern so that ids
+/// do not become labels.
+async fn observe(mut request: Request, next: Next) -> Response {
     let method = known(request.method());
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let mut span = route
+        .as_deref()
+        .filter(|route| !QUIET.contains(route))
+        .map(|route| begin_span(&mut request, method, route));
     let started = Instant::now();
-    let response = next.run(request).await;
-    let status = response.status().as_u16().to_string();
-    metrics::counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status.clone())
+    let response = timeout(MAX_REQUEST_TIME, next.run(request)).await.unwrap_or_else(|_| {
+        Problem::unavailable("no answer in time; it is not known whether what was asked has happened")
+            .into_response()
+    });
+    let (route, status) = (route.unwrap_or_else(|| "unmatched".to_owned()), response.status());
+    metrics::counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status.as_str().to_owned())
         .increment(1);
-    metrics::histogram!("http_request_duration_seconds", "method" => method, "route" => route, "status" => status)
+    metrics::histogram!("http_request_duration_seconds", "method" => method, "route" => route, "status" => status.as_str().to_owned())
         .record(started.elapsed().as_secs_f64());
+    if let Some(span) = &mut span {
+        span.set("http.response.status_code", i64::from(status.as_u16()));
+        if status.is_server_error() {
+            span.fail(status.to_string());
+        }
+    }
     response
 }
 
-/// Gives the request a span of its own and puts that in the place of the caller's `traceparent`, so that whatever
-/// the route does goes under it.
-async fn trace(mut request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let Some(route) = route.filter(|route| !QUIET.contains(&route.as_str())) else {
-        return next.run(request).await;
-    };
-    let method = known(request.method());
-    let mut span =
-        Span::start(format!("{method} {route}"), SpanKind::Server, &trace_of(request.headers()), || {
-            [
-                KeyValue::new("http.request.method", method),
-                KeyValue::new("url.path", request.uri().path().to_owned()),
-                KeyValue::new("url.scheme", "http"),
-                KeyValue::new("http.route", route),
-            ]
-        });
+/// Takes the place of the caller's `traceparent`, so that whatever the route does goes under it.
+fn begin_span(request: &mut Request, method: &'static str, route: &str) -> Span {
+    let span = Span::start(format!("{method} {route}"), SpanKind::Server, &trace_of(request.headers()), || {
+        [
+            KeyValue::new("http.request.method", method),
+            KeyValue::new("url.path", request.uri().path().to_owned()),
+            KeyValue::new("url.scheme", "http"),
+            KeyValue::new("http.route", route.to_owned()),
+        ]
+    });
     let context = span.context();
     for (name, value) in
         [("traceparent", Some(&context.traceparent)), ("tracestate", context.tracestate.as_ref())]
@@ -141,12 +133,7 @@ async fn trace(mut request: Request, next: Next) -> Response {
             None => request.headers_mut().remove(name),
         };
     }
-    let response = next.run(request).await;
-    span.set("http.response.status_code", i64::from(response.status().as_u16()));
-    if response.status().is_server_error() {
-        span.fail(response.status().to_string());
-    }
-    response
+    span
 }
 
 /// A client may invent methods, and each would be a label for ever.

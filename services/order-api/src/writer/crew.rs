@@ -24,7 +24,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const BETWEEN_CONNECTS: Duration = Duration::from_millis(100);
 /// From one statement to the next, at least, unless the last was full: so in a busy moment some orders come together, and
 /// in a quiet one nobody waits.
-const PACE: Duration = Duration::from_millis(2);
+const PACE: Duration = Duration::from_millis(4);
 
 pub struct Crew {
     pub pool: PgPool,

@@ -75,7 +75,7 @@ macro_rules! mark_and_claim {
                  select * from unnest($3::bigint[], $4::timestamptz[], $5::text[], $6::bigint[])
              )
              select id, created_at, event_id, event_type, subject, occurred_at, traceparent, tracestate, headers, body
-             from (select id, created_at from outbox_waiting where id > $1 and id <> all($3) and ",
+             from (select id, created_at from outbox_waiting where id > $1 and id <> all($7) and ",
             $which,
             " order by id limit $2) as waiting join outbox using (id, created_at)
              order by id"
@@ -91,6 +91,8 @@ pub async fn mark_and_claim(
     queue: Queue,
     after: i64,
 ) -> Result<Vec<Row>, sqlx::Error> {
+    // The statement still sees them waiting. It compares each row with each of these: only where it looks back are there any.
+    let met_again: Vec<i64> = stored.iter().map(|row| row.id).filter(|id| *id > after).collect();
     let statement = match queue {
         Queue::Messages => mark_and_claim!("not is_letter"),
         Queue::Letters => mark_and_claim!("is_letter"),
@@ -102,6 +104,7 @@ pub async fn mark_and_claim(
         .bind(stored.iter().map(|row| row.created_at).collect::<Vec<_>>())
         .bind(stored.iter().map(|row| row.stream.as_str()).collect::<Vec<_>>())
         .bind(stored.iter().map(|row| row.sequence).collect::<Vec<_>>())
+        .bind(met_again)
         .fetch_all(db)
         .await
 }

@@ -85,7 +85,8 @@ fn is_valid(traceparent: &str) -> bool {
         |part: &str, len| part.len() == len && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let not_zero = |part: &str| part.bytes().any(|b| b != b'0');
     let mut parts = traceparent.split('-');
-    let [Some(version), Some(trace), Some(span), Some(flags), None] = std::array::from_fn(|_| parts.next()) else {
+    let [Some(version), Some(trace), Some(span), Some(flags), None] = std::array::from_fn(|_| parts.next())
+    else {
         return false;
     };
     version == "00" && hex(trace, 32) && not_zero(trace) && hex(span, 16) && not_zero(span) && hex(flags, 2)

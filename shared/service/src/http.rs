@@ -116,14 +116,15 @@ async fn observe(mut request: Request, next: Next) -> Response {
 
 /// Takes the place of the caller's `traceparent`, so that whatever the route does goes under it.
 fn begin_span(request: &mut Request, method: &'static str, route: &str) -> Span {
-    let span = Span::start(format!("{method} {route}"), SpanKind::Server, &trace_of(request.headers()), || {
-        [
-            KeyValue::new("http.request.method", method),
-            KeyValue::new("url.path", request.uri().path().to_owned()),
-            KeyValue::new("url.scheme", "http"),
-            KeyValue::new("http.route", route.to_owned()),
-        ]
-    });
+    let span =
+        Span::start(format!("{method} {route}"), SpanKind::Server, &trace_of(request.headers()), || {
+            [
+                KeyValue::new("http.request.method", method),
+                KeyValue::new("url.path", request.uri().path().to_owned()),
+                KeyValue::new("url.scheme", "http"),
+                KeyValue::new("http.route", route.to_owned()),
+            ]
+        });
     let context = span.context();
     for (name, value) in
         [("traceparent", Some(&context.traceparent)), ("tracestate", context.tracestate.as_ref())]

@@ -51,6 +51,7 @@ enum Command {
     },
 }
 
+// Requests handed from thread to thread would take from the machine what is to be measured.
 #[tokio::main(worker_threads = 1)]
 async fn main() -> ExitCode {
     let done = match Arguments::parse().command {

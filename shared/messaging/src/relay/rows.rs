@@ -91,7 +91,8 @@ pub async fn mark_and_claim(
     queue: Queue,
     after: i64,
 ) -> Result<Vec<Row>, sqlx::Error> {
-    // The statement still sees them waiting. It compares each row with each of these: only where it looks back are there any.
+    // The statement still sees these waiting. Postgres compares each row with each of them, so only those it can meet are sent:
+    // none, unless it looks back.
     let met_again: Vec<i64> = stored.iter().map(|row| row.id).filter(|id| *id > after).collect();
     let statement = match queue {
         Queue::Messages => mark_and_claim!("not is_letter"),

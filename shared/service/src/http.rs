@@ -57,6 +57,7 @@ pub fn router(
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect on our side; nothing was stored");
             problem.into_response()
         }))
+        .layer(middleware::from_fn(bound_time))
         .layer(Extension(clients))
         .layer(middleware::from_fn_with_state(body_time, body::bound))
         .layer(middleware::from_fn(observe));
@@ -86,8 +87,15 @@ async fn bound_number(State(places): State<Arc<Semaphore>>, request: Request, ne
     next.run(request).await
 }
 
-/// Bounds the request in time, gives it a span, and counts it: rate, errors and duration, by route pattern so that ids
-/// do not become labels.
+/// With its body, however slowly that comes.
+async fn bound_time(request: Request, next: Next) -> Response {
+    timeout(MAX_REQUEST_TIME, next.run(request)).await.unwrap_or_else(|_| {
+        Problem::unavailable("no answer in time; it is not known whether what was asked has happened")
+            .into_response()
+    })
+}
+
+/// Gives the request a span, and counts it: rate, errors and duration, by route pattern so that ids do not become labels.
 async fn observe(mut request: Request, next: Next) -> Response {
     let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
@@ -96,10 +104,7 @@ async fn observe(mut request: Request, next: Next) -> Response {
         .filter(|route| !QUIET.contains(route))
         .map(|route| begin_span(&mut request, method, route));
     let started = Instant::now();
-    let response = timeout(MAX_REQUEST_TIME, next.run(request)).await.unwrap_or_else(|_| {
-        Problem::unavailable("no answer in time; it is not known whether what was asked has happened")
-            .into_response()
-    });
+    let response = next.run(request).await;
     let (route, status) = (route.unwrap_or_else(|| "unmatched".to_owned()), response.status());
     metrics::counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status.as_str().to_owned())
         .increment(1);

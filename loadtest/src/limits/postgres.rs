@@ -69,14 +69,18 @@ impl Bench {
         }
     }
 
-    /// One client that inserts one row and commits, again and again.
-    pub async fn commits(&self) -> Result<Percentiles> {
+    /// One client that inserts one row and commits, with such a pause before each: in an idle shop everybody first has to
+    /// wake up.
+    pub async fn commits(&self, pause: Duration) -> Result<Percentiles> {
         let mut connection: PgConnection = self.options.connect().await?;
         connection
-            .execute("create table single (id bigint generated always as identity, at timestamptz)")
+            .execute(
+                "create table if not exists single (id bigint generated always as identity, at timestamptz)",
+            )
             .await?;
         let (began, mut latencies) = (Instant::now(), Latencies::default());
         while began.elapsed() < COMMITS_FOR {
+            tokio::time::sleep(pause).await;
             let asked = Instant::now();
             sqlx::query("insert into single (at) values (now())").execute(&mut connection).await?;
             latencies.record(asked.elapsed());

@@ -1,5 +1,7 @@
 //! `limits`: what Postgres and the broker of this shop do when nothing else asks anything of them.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use crate::limits::{broker, postgres};
@@ -28,7 +30,8 @@ pub async fn database(run: &mut Run) -> Result<f64> {
     let length = run.duration(8);
     let bench = postgres::Bench::prepare(&run.shop).await?;
     run.progress.say("Postgres: single commits");
-    let commits = bench.commits().await?;
+    let busy = bench.commits(Duration::ZERO).await?;
+    let idle = bench.commits(Duration::from_millis(50)).await?;
     let mut points = Vec::new();
     for clients in postgres::CLIENTS {
         run.progress.say(&format!("pgbench with {clients} clients"));
@@ -37,7 +40,8 @@ pub async fn database(run: &mut Run) -> Result<f64> {
     bench.remove().await?;
     let (clients, best) =
         points.iter().copied().fold((0.0, 0.0), |best, point| if point.1 > best.1 { point } else { best });
-    run.find("one commit of one row, p50", commits.p50, "ms");
+    run.find("one commit of one row, p50, one after another", busy.p50, "ms");
+    run.find("one commit of one row, p50, 20 a second", idle.p50, "ms");
     run.find("pgbench, one order and outbox row a transaction", best, "/s");
     run.find("pgbench's best number of clients", clients, "");
     let line = Curve { name: "transactions/s".into(), points };

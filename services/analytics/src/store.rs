@@ -75,7 +75,7 @@ pub async fn save_facts(
              confirmed = excluded.confirmed, cancelled = excluded.cancelled,
              captured_cents = excluded.captured_cents, refunded_cents = excluded.refunded_cents,
              ready_at = excluded.ready_at
-             where order_facts.order_id = any($10)",
+             where order_facts.order_id in (select unnest($10::text[]))",
     )
     .bind(facts.keys().map(String::as_str).collect::<Vec<_>>())
     .bind(created().map(|order| order.map(|order| order.total.0)).collect::<Vec<_>>())

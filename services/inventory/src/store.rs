@@ -63,7 +63,7 @@ pub async fn save_reservations(
         "insert into reservations (order_id, state, lines)
          select * from unnest($1::text[], $2::text[], $3::jsonb[])
          on conflict (order_id) do update set state = excluded.state, lines = excluded.lines
-             where reservations.order_id = any($4)",
+             where reservations.order_id in (select unnest($4::text[]))",
     )
     .bind(rows.keys().copied().collect::<Vec<_>>())
     .bind(rows.values().map(|row| row.state.as_str()).collect::<Vec<_>>())

@@ -56,7 +56,7 @@ pub async fn save(
                  customer_id = excluded.customer_id, items = excluded.items, placed_at = excluded.placed_at,
                  traceparent = excluded.traceparent, tracestate = excluded.tracestate,
                  started_at = excluded.started_at, ready_at = excluded.ready_at
-             where ticket.order_id = any($12)",
+             where ticket.order_id in (select unnest($12::text[]))",
     )
     .bind(tickets.keys().map(String::as_str).collect::<Vec<_>>())
     .bind(tickets.values().map(|ticket| ticket.state().as_str()).collect::<Vec<_>>())

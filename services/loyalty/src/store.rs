@@ -53,7 +53,7 @@ pub async fn save_awards(
          select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::timestamptz[])
          on conflict (order_id) do update
              set points = excluded.points, state = excluded.state, changed_at = excluded.changed_at
-             where awards.order_id = any($6)",
+             where awards.order_id in (select unnest($6::text[]))",
     )
     .bind(changed.iter().map(|row| row.order).collect::<Vec<_>>())
     .bind(changed.iter().map(|row| row.award.customer.as_str()).collect::<Vec<_>>())

@@ -8,16 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
-use async_nats::jetstream::consumer::pull::Stream as Pull;
 use events::topology::ConsumerSpec;
-use futures::{FutureExt, StreamExt};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::{Mutex, Notify};
-use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::{Delivery, keep_in_hand};
+use crate::arrivals::{Arrival, Arrivals};
+use crate::delivery::keep_in_hand;
 use crate::figures::Cause;
 use crate::instances::{self, Counters};
 use crate::settle::{Hand, Settler};
@@ -139,49 +137,34 @@ impl<C: Consumer> Reader<C> {
     }
 
     async fn read(&self) -> Result<(), SetupError> {
-        let Settler { runtime, stop, .. } = &self.settler;
+        let stop = &self.settler.stop;
         let opened = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
             opened = self.open() => opened?,
         };
-        let (messages, mut succession) = opened;
-        let mut chunks = messages.ready_chunks(runtime.settings.batch);
+        let (mut arrivals, mut succession) = opened;
         loop {
-            let chunk = tokio::select! {
+            let mut batch = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                // Tokio would have it yield every 128 polls, which makes small transactions of large batches.
-                chunk = unconstrained(chunks.next()) => {
-                    chunk.ok_or_else(|| SetupError::broker("the pull ended"))?
-                }
+                batch = arrivals.next_batch() => batch?,
             };
-            let next = Instant::now() + self.pace(chunk.len());
-            let mut deliveries = Vec::with_capacity(chunk.len());
-            let mut interruption = None;
-            for message in chunk {
-                match message {
-                    Ok(raw) => deliveries.extend(Delivery::new(raw)),
-                    Err(error) => interruption = Some(SetupError::broker(error)),
-                }
+            let next = Instant::now() + self.pace(batch.len());
+            let followed = succession.follow(&mut batch);
+            tokio::select! {
+                biased;
+                () = self.settle(batch, &succession) => {}
+                never = arrivals.read_ahead() => never,
             }
-            let followed = succession.follow(&mut deliveries);
-            self.settle(deliveries, &succession).await;
             followed?;
-            if let Some(error) = interruption {
-                return Err(error);
-            }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = sleep_until(next) => {}
             }
         }
-        while !self.lost.load(Ordering::Relaxed)
-            && let Some(Some(chunk)) = chunks.next().now_or_never()
-        {
-            for delivery in chunk.into_iter().flatten().filter_map(Delivery::new) {
-                delivery.hand_back(Duration::ZERO).await;
-            }
+        if !self.lost.load(Ordering::Relaxed) {
+            arrivals.hand_back().await;
         }
         Ok(())
     }
@@ -196,23 +179,23 @@ impl<C: Consumer> Reader<C> {
     }
 
     /// Starts pulling, as the successor of whoever read before.
-    async fn open(&self) -> Result<(Pull, Succession), SetupError> {
+    async fn open(&self) -> Result<(Arrivals<C::Message>, Succession), SetupError> {
         let Settler { runtime, spec, .. } = &self.settler;
         let mut durable = streams::ensure_consumer(runtime, spec, self.partition).await?;
         let succession = match self.partition {
             Some(_) => Succession::of_partition(&mut durable).await?,
             None => Succession::shared(),
         };
-        // The next batch comes while this one is in its transaction.
-        Ok((streams::pull(&durable, 2 * runtime.settings.batch).await?, succession))
+        Ok((Arrivals::open(&durable, runtime.settings.batch).await?, succession))
     }
 
     /// Sorts what came into new, suspicious and unreadable, and sees each of them settled.
-    async fn settle(&self, deliveries: Vec<Delivery>, succession: &Succession) {
-        let (mut new, mut suspects, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
-        self.settler.count_redelivered(&deliveries);
-        for delivery in deliveries {
-            match delivery.decode::<C::Message>() {
+    async fn settle(&self, batch: Vec<Arrival<C::Message>>, succession: &Succession) {
+        let (mut new, mut suspects, mut unreadable) =
+            (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
+        self.settler.count_redelivered(batch.iter().map(|arrival| &arrival.delivery));
+        for Arrival { delivery, message } in batch {
+            match message {
                 Err(reason) => unreadable.push((delivery, reason)),
                 Ok(message) if succession.is_suspect(&delivery) => {
                     suspects.push(Hand { delivery, message });

@@ -7,6 +7,7 @@
 //! it was processed together ([`consumer`]). Everything between may fail and is repeated.
 
 mod alone;
+mod arrivals;
 mod backoff;
 mod batch;
 mod bounded;

@@ -6,6 +6,7 @@
 
 use async_nats::jetstream::consumer::PullConsumer;
 
+use crate::arrivals::Arrival;
 use crate::delivery::Delivery;
 use crate::streams::SetupError;
 
@@ -41,11 +42,11 @@ impl Succession {
     }
 
     /// Takes away the deliveries after the first one that is missing, and says so.
-    pub fn follow(&mut self, deliveries: &mut Vec<Delivery>) -> Result<(), SetupError> {
+    pub fn follow<M>(&mut self, batch: &mut Vec<Arrival<M>>) -> Result<(), SetupError> {
         let Some(next) = &mut self.next else { return Ok(()) };
-        for (n, delivery) in deliveries.iter().enumerate() {
-            if delivery.number != *next {
-                deliveries.truncate(n);
+        for (n, arrival) in batch.iter().enumerate() {
+            if arrival.delivery.number != *next {
+                batch.truncate(n);
                 return Err(SetupError::broker("another reader was given messages of this partition"));
             }
             *next += 1;

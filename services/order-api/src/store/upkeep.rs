@@ -10,7 +10,7 @@ use sqlx::PgPool;
 /// looks into the index. Only when that is more than `enough` are they counted, and no further than that.
 pub async fn backlog(pool: &PgPool, enough: i64) -> Result<(i64, Duration), sqlx::Error> {
     let (rows, age): (i64, f64) = sqlx::query_as(
-        "with span as (
+        "with span as materialized (
              select (select min(id) from outbox_waiting where not is_letter) as first,
                     (select max(id) from outbox_waiting where not is_letter) as last
          )

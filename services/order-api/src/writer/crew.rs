@@ -9,7 +9,7 @@ use messaging::{Failure, failpoint};
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Answer, Waiting};
@@ -22,13 +22,15 @@ const BATCH: usize = 256;
 const STATEMENT_LIMIT: Duration = Duration::from_secs(3);
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const BETWEEN_CONNECTS: Duration = Duration::from_millis(100);
-/// From one statement to the next, at least, unless the last was full: so in a busy moment some orders come together, and
-/// in a quiet one nobody waits.
-const PACE: Duration = Duration::from_millis(4);
+/// One statement at a time is enough: what comes meanwhile goes together with the next. But one that is full, or has taken
+/// longer than this (a slow disk, a lock, a database that hangs), has others beside it.
+const ALONE_FOR: Duration = Duration::from_millis(4);
 
 pub struct Crew {
     pub pool: PgPool,
     pub queue: Mutex<Queue>,
+    /// A single turn: whoever has it need not wait for the statement before.
+    pub turn: Semaphore,
     pub database_is_up: Arc<AtomicBool>,
     pub settle_within: Duration,
     pub outbox_written: Arc<Notify>,
@@ -36,13 +38,13 @@ pub struct Crew {
 
 pub struct Queue {
     waiting: mpsc::Receiver<Waiting>,
-    /// When the next statement may begin.
-    next: Instant,
+    /// When a statement may begin beside the last one.
+    beside: Instant,
 }
 
 impl Queue {
     pub fn new(waiting: mpsc::Receiver<Waiting>) -> Queue {
-        Queue { waiting, next: Instant::now() }
+        Queue { waiting, beside: Instant::now() }
     }
 }
 
@@ -107,23 +109,29 @@ impl Crew {
     /// Stores whatever comes, until nobody can order any more or the connection is lost.
     async fn write(&self, db: &mut PgConnection) -> Result<(), Lost> {
         let mut batch = Vec::with_capacity(BATCH);
-        while self.gather(&mut batch).await > 0 {
+        loop {
+            let _turn = self.gather(&mut batch).await;
+            if batch.is_empty() {
+                return Ok(());
+            }
             // Who has given up waiting was promised nothing.
             batch.retain(|waiting| !waiting.answer.is_closed());
             self.store(db, std::mem::take(&mut batch)).await?;
         }
-        Ok(())
     }
 
-    /// Takes what waits, in its time; 0 when nobody can order any more.
-    async fn gather(&self, batch: &mut Vec<Waiting>) -> usize {
+    /// Takes what waits, when its time has come; nothing when nobody can order any more.
+    async fn gather(&self, batch: &mut Vec<Waiting>) -> Option<SemaphorePermit<'_>> {
         let mut queue = self.queue.lock().await;
-        sleep_until(queue.next).await;
-        let gathered = queue.waiting.recv_many(batch, BATCH).await;
-        if gathered < BATCH {
-            queue.next = Instant::now() + PACE;
+        let turn = tokio::select! {
+            biased;
+            turn = self.turn.acquire() => turn.ok(),
+            () = sleep_until(queue.beside) => None,
+        };
+        if queue.waiting.recv_many(batch, BATCH).await < BATCH {
+            queue.beside = Instant::now() + ALONE_FOR;
         }
-        gathered
+        turn
     }
 
     /// Stores the batch. If the database refuses it for what is in it, it is split until the bad order

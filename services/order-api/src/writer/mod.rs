@@ -2,7 +2,7 @@
 //! the same for one order as for hundreds, so the busier the shop, the cheaper an order. A quiet shop waits
 //! for nobody, because an idle writer takes what is there, even if it is one.
 //!
-//! A few writers work side by side, so that one gathers and sends while another's commit reaches the disk.
+//! There are a few writers, so that a statement which takes long does not hold up the orders after it.
 //! The queue before them is bounded: what cannot be stored soon is refused at once, and never half taken.
 
 mod crew;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use service::Problem;
 use sqlx::PgPool;
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot};
 
 use crate::figures::{self, refused};
 use crate::placement::Placement;
@@ -78,6 +78,7 @@ pub fn start(
     let crew = Arc::new(Crew {
         pool,
         queue: Mutex::new(Queue::new(receiver)),
+        turn: Semaphore::new(1),
         database_is_up: Arc::clone(&database_is_up),
         settle_within: settings.settle_within,
         outbox_written,

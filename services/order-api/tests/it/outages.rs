@@ -122,6 +122,34 @@ async fn after_an_unknown_outcome_the_same_key_gives_one_order() {
 }
 
 #[tokio::test]
+async fn a_statement_that_waits_for_a_lock_does_not_hold_up_other_orders() {
+    let shop = Shop::open().await;
+    let mut lock = shop.api.pool().begin().await.unwrap();
+    let key =
+        "insert into idempotency_keys (key, request_hash, order_id) values ('k', '', 'order-elsewhere')";
+    sqlx::query(key).execute(&mut *lock).await.unwrap();
+    let held_up = tokio::spawn({
+        let request = shop.http.post(shop.url("/orders")).header("Idempotency-Key", "k").json(&latte("c"));
+        async move { request.send().await.unwrap() }
+    });
+    eventually("its statement waits for the lock", async || {
+        let waiting = "select count(*) from pg_stat_activity
+                       where datname = current_database() and wait_event_type = 'Lock'";
+        (shop.count(waiting).await == 1).then_some(())
+    })
+    .await;
+    let start = Instant::now();
+    for _ in 0..20 {
+        shop.place(&latte("c")).await;
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "twenty orders took {:?}", start.elapsed());
+    assert!(!held_up.is_finished());
+    lock.rollback().await.unwrap();
+    assert_eq!(held_up.await.unwrap().status(), 201);
+    assert_eq!(shop.orders().await, 21);
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_at_once_and_loses_nothing() {
     let shop = Shop::with(&[("ORDER_QUEUE", "1"), ("ORDER_WRITERS", "1")]).await;
     let answers = futures::future::join_all((0..300).map(|_| async { shop.post(&latte("c")).await })).await;

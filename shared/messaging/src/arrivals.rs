@@ -1,0 +1,86 @@
+//! What a pull has delivered and nobody has looked at yet. The next batch is decoded while the one before is in its
+//! transaction, when this process would otherwise wait for Postgres.
+
+use std::future::pending;
+use std::mem;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::consumer::pull::Stream as Pull;
+use futures::{FutureExt, StreamExt};
+use tokio::task::unconstrained;
+
+use crate::delivery::Delivery;
+use crate::streams::{self, SetupError};
+use crate::{Message, Received};
+
+pub struct Arrival<M> {
+    pub delivery: Delivery,
+    /// Or why it cannot be read.
+    pub message: Result<Received<M>, String>,
+}
+
+pub struct Arrivals<M> {
+    pull: Pull,
+    /// At most a batch.
+    decoded: Vec<Arrival<M>>,
+    batch: usize,
+    /// Why nothing will come any more.
+    ended: Option<SetupError>,
+}
+
+impl<M: Message> Arrivals<M> {
+    pub async fn open(durable: &PullConsumer, batch: usize) -> Result<Arrivals<M>, SetupError> {
+        let pull = streams::pull(durable, batch).await?;
+        Ok(Arrivals { pull, decoded: Vec::with_capacity(batch), batch, ended: None })
+    }
+
+    /// All that is there, up to a batch, and at least one. An error when nothing is left and nothing will come.
+    pub async fn next_batch(&mut self) -> Result<Vec<Arrival<M>>, SetupError> {
+        while self.decoded.is_empty() {
+            if let Some(ended) = self.ended.take() {
+                return Err(ended);
+            }
+            self.take_one().await;
+        }
+        // Tokio would have it yield every 128 messages, which makes small transactions of large batches.
+        while self.has_room() && unconstrained(self.take_one()).now_or_never().is_some() {}
+        Ok(mem::replace(&mut self.decoded, Vec::with_capacity(self.batch)))
+    }
+
+    /// For the time in which others work. Never returns.
+    pub async fn read_ahead(&mut self) -> ! {
+        while self.has_room() {
+            self.take_one().await;
+        }
+        pending().await
+    }
+
+    /// Gives everything to other instances.
+    pub async fn hand_back(mut self) {
+        loop {
+            for arrival in self.decoded.drain(..) {
+                arrival.delivery.hand_back(Duration::ZERO).await;
+            }
+            if !self.has_room() || unconstrained(self.take_one()).now_or_never().is_none() {
+                break;
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.ended.is_none() && self.decoded.len() < self.batch
+    }
+
+    /// Loses nothing when it is dropped before its end.
+    async fn take_one(&mut self) {
+        match self.pull.next().await {
+            Some(Ok(raw)) => self.decoded.extend(Delivery::new(raw).map(|delivery| {
+                let message = delivery.decode();
+                Arrival { delivery, message }
+            })),
+            Some(Err(error)) => self.ended = Some(SetupError::broker(error)),
+            None => self.ended = Some(SetupError::broker("the pull ended")),
+        }
+    }
+}

@@ -43,33 +43,32 @@ impl<M: Message> Arrivals<M> {
             }
             self.take_one().await;
         }
-        // Tokio would have it yield every 128 messages, which makes small transactions of large batches.
-        while self.has_room() && unconstrained(self.take_one()).now_or_never().is_some() {}
+        self.take_what_is_there(self.batch);
         Ok(mem::replace(&mut self.decoded, Vec::with_capacity(self.batch)))
     }
 
     /// For the time in which others work. Never returns.
     pub async fn read_ahead(&mut self) -> ! {
-        while self.has_room() {
+        while self.ended.is_none() && self.decoded.len() < self.batch {
             self.take_one().await;
         }
         pending().await
     }
 
-    /// Gives everything to other instances.
+    /// Gives everything to other instances. It is taken first, or what is handed back might be delivered here again.
     pub async fn hand_back(mut self) {
-        loop {
-            for arrival in self.decoded.drain(..) {
-                arrival.delivery.hand_back(Duration::ZERO).await;
-            }
-            if !self.has_room() || unconstrained(self.take_one()).now_or_never().is_none() {
-                break;
-            }
+        self.take_what_is_there(usize::MAX);
+        for arrival in self.decoded {
+            arrival.delivery.hand_back(Duration::ZERO).await;
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.ended.is_none() && self.decoded.len() < self.batch
+    fn take_what_is_there(&mut self, up_to: usize) {
+        // Tokio would have it yield every 128 messages, which makes small transactions of large batches.
+        while self.ended.is_none()
+            && self.decoded.len() < up_to
+            && unconstrained(self.take_one()).now_or_never().is_some()
+        {}
     }
 
     /// Loses nothing when it is dropped before its end.

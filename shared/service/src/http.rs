@@ -26,7 +26,8 @@ use crate::{Problem, body};
 
 /// Asked every few seconds by machines; their traces would hide all others.
 const QUIET: [&str; 3] = ["/health/live", "/health/ready", "/metrics"];
-const MAX_REQUEST_TIME: Duration = Duration::from_secs(15);
+const MAX_REQUEST_TIME: Duration =
+    if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(15) };
 
 pub fn router(
     routes: Router,
@@ -51,6 +52,7 @@ pub fn router(
         .layer(header(header::REFERRER_POLICY, "no-referrer"))
         .layer(header(header::X_FRAME_OPTIONS, "DENY"))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(middleware::from_fn(observe))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             tracing::error!("a request handler panicked");
             let problem =
@@ -59,8 +61,7 @@ pub fn router(
         }))
         .layer(middleware::from_fn(bound_time))
         .layer(Extension(clients))
-        .layer(middleware::from_fn_with_state(body_time, body::bound))
-        .layer(middleware::from_fn(observe));
+        .layer(middleware::from_fn_with_state(body_time, body::bound));
     routes
         .layer(middleware::from_fn_with_state(places, bound_number))
         .merge(ours)
@@ -95,7 +96,8 @@ async fn bound_time(request: Request, next: Next) -> Response {
     })
 }
 
-/// Gives the request a span, and counts it: rate, errors and duration, by route pattern so that ids do not become labels.
+/// Gives the request a span, and counts it, whoever answers it: rate, errors and duration, by route pattern so that ids do not
+/// become labels.
 async fn observe(mut request: Request, next: Next) -> Response {
     let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
@@ -146,4 +148,70 @@ fn begin_span(request: &mut Request, method: &'static str, route: &str) -> Span 
 fn known(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::future::pending;
+
+    use axum::body::{Body, Bytes, to_bytes};
+    use axum::routing::post;
+    use clap::Parser;
+    use futures::stream;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use sqlx::PgPool;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Defaults {
+        #[command(flatten)]
+        edge: Edge,
+    }
+
+    async fn panics() {
+        panic!("as it should")
+    }
+
+    #[tokio::test]
+    async fn what_the_layers_answer_themselves_is_a_problem_and_is_counted() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let _here = metrics::set_default_local_recorder(&recorder);
+        let routes = Router::new()
+            .route("/slow", get(pending::<()>))
+            .route("/panics", get(panics))
+            .route("/orders/{id}", post(|_: Bytes| async {}));
+        let pool = PgPool::connect_lazy("postgres://nobody@127.0.0.1:9/nothing").unwrap();
+        let health = Health { pool, jetstream: None, broker_optional: true };
+        let edge = Defaults::parse_from(["test"]).edge;
+        let clients = Arc::new(Clients::new(&edge));
+        let router = router(routes, health, recorder.handle(), &edge, clients);
+
+        let endless = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        let requests = [
+            ("GET", "/slow", Body::empty(), 503),
+            ("GET", "/panics", Body::empty(), 500),
+            ("POST", "/orders/7", endless, 503),
+            ("POST", "/orders/8", Body::from(vec![b' '; 70_000]), 413),
+        ];
+        for (method, path, body, status) in requests {
+            let request = Request::builder().method(method).uri(path).body(body).unwrap();
+            let response = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), status, "{path}");
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json", "{path}");
+            assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff", "{path}");
+            to_bytes(response.into_body(), 10_000).await.unwrap();
+        }
+        let counted = recorder.handle().render();
+        for expected in [
+            r#"http_requests_total{method="GET",route="/slow",status="503"} 1"#,
+            r#"http_requests_total{method="GET",route="/panics",status="500"} 1"#,
+            r#"http_requests_total{method="POST",route="/orders/{id}",status="503"} 1"#,
+            r#"http_requests_total{method="POST",route="/orders/{id}",status="413"} 1"#,
+        ] {
+            assert!(counted.contains(expected), "{expected} is not in\n{counted}");
+        }
+    }
 }

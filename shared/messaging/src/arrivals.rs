@@ -9,10 +9,15 @@ use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::consumer::pull::Stream as Pull;
 use futures::{FutureExt, StreamExt};
 use tokio::task::unconstrained;
+use tokio::time::timeout;
 
 use crate::delivery::Delivery;
 use crate::streams::{self, SetupError};
 use crate::{Message, Received};
+
+/// Many times what a full batch takes. Whoever works for longer is in trouble, and what more it asked for would be kept from
+/// other instances.
+const LONGEST_AHEAD: Duration = Duration::from_millis(500);
 
 pub struct Arrival<M> {
     pub delivery: Delivery,
@@ -49,15 +54,19 @@ impl<M: Message> Arrivals<M> {
 
     /// For the time in which others work. Never returns.
     pub async fn read_ahead(&mut self) -> ! {
-        while self.ended.is_none() && self.decoded.len() < self.batch {
-            self.take_one().await;
-        }
+        let reading = async {
+            while self.ended.is_none() && self.decoded.len() < self.batch {
+                self.take_one().await;
+            }
+        };
+        let _ = timeout(LONGEST_AHEAD, reading).await;
         pending().await
     }
 
-    /// Gives everything to other instances. It is taken first, or what is handed back might be delivered here again.
+    /// Gives everything to other instances. The pull ends first, or what is handed back might be delivered here again.
     pub async fn hand_back(mut self) {
         self.take_what_is_there(usize::MAX);
+        drop(self.pull);
         for arrival in self.decoded {
             arrival.delivery.hand_back(Duration::ZERO).await;
         }

@@ -22,7 +22,10 @@ const JIFFIES_PER_SECOND: f64 = 100.0;
 pub fn describe() {
     messaging::figures::describe();
     describe_counter!("http_requests_total", "Requests answered; the route is the pattern, not the address");
-    describe_histogram!("http_request_duration_seconds", "Time until the head of the answer was ready");
+    describe_histogram!(
+        "http_request_duration_seconds",
+        "Time from the head of the request, so with its body, until the head of the answer was ready"
+    );
     describe_gauge!("http_connections", "HTTP connections that are open");
     describe_gauge!("http_connections_max", "HTTP connections that there may be; more wait");
     describe_counter!(

@@ -128,9 +128,8 @@ impl Crew {
             turn = self.turn.acquire() => turn.ok(),
             () = sleep_until(queue.beside) => None,
         };
-        if queue.waiting.recv_many(batch, BATCH).await < BATCH {
-            queue.beside = Instant::now() + ALONE_FOR;
-        }
+        let is_full = queue.waiting.recv_many(batch, BATCH).await == BATCH;
+        queue.beside = Instant::now() + if is_full { Duration::ZERO } else { ALONE_FOR };
         turn
     }
 

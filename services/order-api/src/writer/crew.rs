@@ -9,7 +9,7 @@ use messaging::{Failure, failpoint};
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit, mpsc};
+use tokio::sync::{Mutex, MutexGuard, Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Answer, Waiting};
@@ -29,8 +29,8 @@ const ALONE_FOR: Duration = Duration::from_millis(4);
 pub struct Crew {
     pub pool: PgPool,
     pub queue: Mutex<Queue>,
-    /// A single turn: whoever has it need not wait for the statement before.
-    pub turn: Semaphore,
+    /// Whoever has it need not wait for the statement before.
+    pub turn: Mutex<()>,
     pub database_is_up: Arc<AtomicBool>,
     pub settle_within: Duration,
     pub outbox_written: Arc<Notify>,
@@ -121,11 +121,11 @@ impl Crew {
     }
 
     /// Takes what waits, when its time has come; nothing when nobody can order any more.
-    async fn gather(&self, batch: &mut Vec<Waiting>) -> Option<SemaphorePermit<'_>> {
+    async fn gather(&self, batch: &mut Vec<Waiting>) -> Option<MutexGuard<'_, ()>> {
         let mut queue = self.queue.lock().await;
         let turn = tokio::select! {
             biased;
-            turn = self.turn.acquire() => turn.ok(),
+            turn = self.turn.lock() => Some(turn),
             () = sleep_until(queue.beside) => None,
         };
         let is_full = queue.waiting.recv_many(batch, BATCH).await == BATCH;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use service::Problem;
 use sqlx::PgPool;
-use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 
 use crate::figures::{self, refused};
 use crate::placement::Placement;
@@ -78,7 +78,7 @@ pub fn start(
     let crew = Arc::new(Crew {
         pool,
         queue: Mutex::new(Queue::new(receiver)),
-        turn: Semaphore::new(1),
+        turn: Mutex::default(),
         database_is_up: Arc::clone(&database_is_up),
         settle_within: settings.settle_within,
         outbox_written,

@@ -40,27 +40,26 @@ impl<M: Message> Arrivals<M> {
         Ok(Arrivals { pull, decoded: Vec::with_capacity(batch), batch, ended: None })
     }
 
-    /// All that is there, up to a batch, and at least one. An error when nothing is left and nothing will come.
-    pub async fn next_batch(&mut self) -> Result<Vec<Arrival<M>>, SetupError> {
-        while self.decoded.is_empty() {
-            if let Some(ended) = self.ended.take() {
-                return Err(ended);
-            }
-            self.take_one().await;
-        }
-        self.take_what_is_there(self.batch);
-        Ok(mem::replace(&mut self.decoded, Vec::with_capacity(self.batch)))
-    }
-
-    /// For the time in which others work. Never returns.
-    pub async fn read_ahead(&mut self) -> ! {
+    /// Waits until there are `at_least` so many, and takes all that are there, up to a batch. An error when nothing is left and
+    /// nothing will come. To ask for more than one is for the time in which others work.
+    pub async fn next_batch(&mut self, at_least: usize) -> Result<Vec<Arrival<M>>, SetupError> {
         let reading = async {
-            while self.ended.is_none() && self.decoded.len() < self.batch {
+            while self.ended.is_none() && self.decoded.len() < at_least.min(self.batch) {
                 self.take_one().await;
             }
         };
-        let _ = timeout(LONGEST_AHEAD, reading).await;
-        pending().await
+        match at_least {
+            1 => reading.await,
+            _ => drop(timeout(LONGEST_AHEAD, reading).await),
+        }
+        if self.decoded.len() >= at_least {
+            self.take_what_is_there(self.batch);
+            return Ok(mem::replace(&mut self.decoded, Vec::with_capacity(self.batch)));
+        }
+        match self.ended.take_if(|_| at_least == 1) {
+            Some(ended) => Err(ended),
+            None => pending().await,
+        }
     }
 
     /// Gives everything to other instances. The pull ends first, or what is handed back might be delivered here again.

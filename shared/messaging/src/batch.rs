@@ -114,7 +114,8 @@ impl<C: Consumer> Reader<C> {
     async fn transact_once(&self, part: &[Hand<C::Message>], suspect: bool) -> Result<(), Trouble> {
         let runtime = &self.settler.runtime;
         let mut db = runtime.kept.take().await?;
-        let limit = runtime.settings.handler_timeout + bounded::LIMIT;
+        // Of the time of two handlers one is for the batch before.
+        let limit = 2 * runtime.settings.handler_timeout + bounded::LIMIT;
         let started = Instant::now();
         let result = match timeout(limit, self.transact_over(&mut db, part, suspect)).await {
             Ok(result) => result,
@@ -130,7 +131,7 @@ impl<C: Consumer> Reader<C> {
         result
     }
 
-    /// Claims, handles and commits. A commit whose answer is lost counts as failed; the claim tells the next
+    /// Claims, waits for its turn, handles and commits. A commit whose answer is lost counts as failed; the claim tells the next
     /// try what really happened.
     async fn transact_over(
         &self,
@@ -154,6 +155,8 @@ impl<C: Consumer> Reader<C> {
             .filter(|hand| unclaimed.remove(hand.message.id()))
             .map(|hand| hand.message.clone())
             .collect();
+        // Handled in the order of the stream, and nothing is written beside it that this batch would have to read again.
+        let _turn = self.turn.lock().await;
         let spans = span::Batch::start(name, &mut new);
         if !new.is_empty() {
             self.handle(&mut tx, &new).await?;

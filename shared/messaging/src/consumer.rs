@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use events::topology::ConsumerSpec;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::arrivals::{Arrival, Arrivals};
-use crate::delivery::keep_in_hand;
+use crate::delivery::{Delivery, keep_in_hand};
 use crate::figures::Cause;
 use crate::instances::{self, Counters};
 use crate::settle::{Hand, Settler};
@@ -106,6 +108,8 @@ pub struct Reader<C> {
     pub(crate) settler: Settler,
     pub(crate) consumer: Arc<C>,
     pub(crate) partition: Option<u32>,
+    /// Of the batch whose events are handled. The next is claimed meanwhile, and waits for it.
+    pub(crate) turn: Mutex<()>,
     /// Set when another instance has taken the partition: what is in hand is its business now.
     lost: AtomicBool,
 }
@@ -118,7 +122,7 @@ impl<C: Consumer> Reader<C> {
         stop: CancellationToken,
     ) -> Reader<C> {
         let settler = Settler { runtime, spec: C::SPEC, stop };
-        Reader { settler, consumer, partition, lost: AtomicBool::new(false) }
+        Reader { settler, consumer, partition, turn: Mutex::default(), lost: AtomicBool::new(false) }
     }
 
     pub(crate) fn lose_lease(&self) {
@@ -137,36 +141,47 @@ impl<C: Consumer> Reader<C> {
     }
 
     async fn read(&self) -> Result<(), SetupError> {
-        let stop = &self.settler.stop;
+        let Settler { runtime, stop, .. } = &self.settler;
         let opened = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
             opened = self.open() => opened?,
         };
         let (mut arrivals, mut succession) = opened;
+        let mut under_way = FuturesUnordered::new();
+        let mut rests_until = Instant::now();
         loop {
+            let rests = Instant::now() < rests_until;
+            let at_least = match under_way.len() {
+                0 if !rests => 1,
+                n if n < self.at_once() => runtime.settings.batch,
+                _ => usize::MAX,
+            };
             let mut batch = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                batch = arrivals.next_batch() => batch?,
+                Some(()) = under_way.next() => continue,
+                batch = arrivals.next_batch(at_least) => batch?,
+                () = sleep_until(rests_until), if rests => continue,
             };
-            let next = Instant::now() + self.pace(batch.len());
+            rests_until = Instant::now() + self.pace(batch.len());
             let followed = succession.follow(&mut batch);
-            tokio::select! {
-                biased;
-                () = self.settle(batch, &succession) => {}
-                never = arrivals.read_ahead() => never,
-            }
-            followed?;
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = sleep_until(next) => {}
+            under_way.push(self.settle(Sorted::new(batch, &succession)));
+            if followed.is_err() {
+                under_way.next().await;
+                return followed;
             }
         }
+        while under_way.next().await.is_some() {}
         if !self.lost.load(Ordering::Relaxed) {
             arrivals.hand_back().await;
         }
         Ok(())
+    }
+
+    /// How many batches are under way at most. The events of a partition follow one another.
+    fn at_once(&self) -> usize {
+        if self.partition.is_some() { 1 } else { 2 }
     }
 
     /// A partition has a part of the events, and more time.
@@ -189,22 +204,11 @@ impl<C: Consumer> Reader<C> {
         Ok((Arrivals::open(&durable, runtime.settings.batch).await?, succession))
     }
 
-    /// Sorts what came into new, suspicious and unreadable, and sees each of them settled.
-    async fn settle(&self, batch: Vec<Arrival<C::Message>>, succession: &Succession) {
-        let (mut new, mut suspects, mut unreadable) =
-            (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
-        self.settler.count_redelivered(batch.iter().map(|arrival| &arrival.delivery));
-        for Arrival { delivery, message } in batch {
-            match message {
-                Err(reason) => unreadable.push((delivery, reason)),
-                Ok(message) if succession.is_suspect(&delivery) => {
-                    suspects.push(Hand { delivery, message });
-                }
-                Ok(message) => new.push(Hand { delivery, message }),
-            }
-        }
+    /// Sees each of them settled.
+    async fn settle(&self, Sorted { new, suspects, unreadable }: Sorted<C::Message>) {
         let in_hand = new.iter().chain(&suspects).map(|hand| &hand.delivery);
-        let in_hand = in_hand.chain(unreadable.iter().map(|(delivery, _)| delivery)).collect();
+        let in_hand: Vec<_> = in_hand.chain(unreadable.iter().map(|(delivery, _)| delivery)).collect();
+        self.settler.count_redelivered(in_hand.iter().copied());
         let work = async {
             // Suspects are older: in a partition it is their turn first. They are rare, and on the heap their many steps
             // do not add to the state that every batch carries.
@@ -220,5 +224,30 @@ impl<C: Consumer> Reader<C> {
             () = work => {}
             never = keep_in_hand(in_hand, self.settler.runtime.settings.ack_wait) => never,
         }
+    }
+}
+
+/// What came.
+struct Sorted<M> {
+    new: Vec<Hand<M>>,
+    suspects: Vec<Hand<M>>,
+    /// And why.
+    unreadable: Vec<(Delivery, String)>,
+}
+
+impl<M> Sorted<M> {
+    fn new(batch: Vec<Arrival<M>>, succession: &Succession) -> Sorted<M> {
+        let (mut new, mut suspects, mut unreadable) =
+            (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
+        for Arrival { delivery, message } in batch {
+            match message {
+                Err(reason) => unreadable.push((delivery, reason)),
+                Ok(message) if succession.is_suspect(&delivery) => {
+                    suspects.push(Hand { delivery, message });
+                }
+                Ok(message) => new.push(Hand { delivery, message }),
+            }
+        }
+        Sorted { new, suspects, unreadable }
     }
 }

@@ -1,10 +1,12 @@
 use std::collections::HashSet;
+use std::time::Duration;
 
 use async_nats::jetstream::stream::Config;
 use messaging::streams::{SetupError, ensure_stream};
+use messaging::{Settings, consumer};
 use testing::{SAMPLE, World, eventually};
 
-use crate::recorder::{self, OtherRecorder, Recorder, order, run, wait_for_effects};
+use crate::recorder::{self, OtherRecorder, Recorder, order, run, runtime_with, wait_for_effects};
 
 #[tokio::test]
 async fn an_event_delivered_ten_times_has_its_effect_once() {
@@ -113,6 +115,38 @@ async fn two_instances_share_the_work_and_do_nothing_twice() {
     .await;
     first.stop().await;
     second.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_is_claimed_while_the_one_before_is_handled_and_handled_after_it() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let orders: Vec<String> = (0..12).map(|n| format!("good-{n}")).collect();
+    for id in &orders {
+        world.publish_event(&order(id)).await;
+    }
+    let mut closed = pool.begin().await.unwrap();
+    sqlx::raw_sql("lock table effects in share mode").execute(&mut *closed).await.unwrap();
+    let settings = Settings { batch: 4, handler_timeout: Duration::from_secs(30), ..recorder::settings() };
+    let runtime = runtime_with(world.jetstream().clone(), pool.clone(), "a", settings);
+    let stop = runtime.stop.clone();
+    let running = tokio::spawn(consumer::run(runtime, Recorder));
+
+    let count = async |sessions: &'static str| -> i64 {
+        sqlx::query_scalar(sessions).fetch_one(&pool).await.unwrap()
+    };
+    let claiming = "select count(*) from pg_locks
+                    where relation = 'inbox'::regclass and mode = 'RowExclusiveLock'";
+    let handling = "select count(*) from pg_locks where relation = 'effects'::regclass and not granted";
+    eventually("two batches are claimed, and one is handled", async || {
+        (count(claiming).await == 2 && count(handling).await > 0).then_some(())
+    })
+    .await;
+    assert_eq!(count(handling).await, 1);
+    closed.rollback().await.unwrap();
+    assert_eq!(wait_for_effects(&pool, "loyalty", 12).await, orders);
+    stop.cancel();
+    running.await.unwrap().unwrap();
 }
 
 #[tokio::test]

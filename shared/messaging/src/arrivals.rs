@@ -11,7 +11,7 @@ use futures::{FutureExt, StreamExt};
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
-use crate::delivery::Delivery;
+use crate::delivery::{self, Delivery};
 use crate::streams::{self, SetupError};
 use crate::{Message, Received};
 
@@ -62,13 +62,10 @@ impl<M: Message> Arrivals<M> {
         }
     }
 
-    /// Gives everything to other instances. The pull ends first, or what is handed back might be delivered here again.
-    pub async fn hand_back(mut self) {
-        self.take_what_is_there(usize::MAX);
-        drop(self.pull);
-        for arrival in self.decoded {
-            arrival.delivery.hand_back(Duration::ZERO).await;
-        }
+    /// Gives everything to other instances.
+    pub async fn hand_back(self) {
+        let decoded = self.decoded.into_iter().map(|arrival| arrival.delivery);
+        delivery::hand_back_rest(self.pull, decoded.collect()).await;
     }
 
     fn take_what_is_there(&mut self, up_to: usize) {

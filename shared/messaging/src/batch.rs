@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use sqlx::{Connection, PgConnection};
+use tokio::sync::MutexGuard;
 use tokio::time::timeout;
 
 use crate::consumer::{Consumer, Reader};
@@ -113,11 +114,12 @@ impl<C: Consumer> Reader<C> {
 
     async fn transact_once(&self, part: &[Hand<C::Message>], suspect: bool) -> Result<(), Trouble> {
         let runtime = &self.settler.runtime;
+        let claiming = self.claiming.lock().await;
         let mut db = runtime.kept.take().await?;
         // Of the time of two handlers one is for the batch before.
         let limit = 2 * runtime.settings.handler_timeout + bounded::LIMIT;
         let started = Instant::now();
-        let result = match timeout(limit, self.transact_over(&mut db, part, suspect)).await {
+        let result = match timeout(limit, self.transact_over(&mut db, part, suspect, claiming)).await {
             Ok(result) => result,
             Err(_) => {
                 db.close();
@@ -138,6 +140,7 @@ impl<C: Consumer> Reader<C> {
         db: &mut PgConnection,
         part: &[Hand<C::Message>],
         suspect: bool,
+        claiming: MutexGuard<'_, ()>,
     ) -> Result<(), Trouble> {
         let (runtime, name) = (&self.settler.runtime, C::SPEC.name);
         if failpoint::is_set("mutation-ack-first") {
@@ -155,8 +158,8 @@ impl<C: Consumer> Reader<C> {
             .filter(|hand| unclaimed.remove(hand.message.id()))
             .map(|hand| hand.message.clone())
             .collect();
-        // Handled in the order of the stream, and nothing is written beside it that this batch would have to read again.
-        let _turn = self.turn.lock().await;
+        let _handling = self.handling.lock().await;
+        drop(claiming);
         let spans = span::Batch::start(name, &mut new);
         if !new.is_empty() {
             self.handle(&mut tx, &new).await?;

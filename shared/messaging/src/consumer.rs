@@ -108,8 +108,10 @@ pub struct Reader<C> {
     pub(crate) settler: Settler,
     pub(crate) consumer: Arc<C>,
     pub(crate) partition: Option<u32>,
-    /// Of the batch whose events are handled. The next is claimed meanwhile, and waits for it.
-    pub(crate) turn: Mutex<()>,
+    /// Batches go through claim and handler hand over hand: while one is handled, the next is claimed. So they stay in the order
+    /// of the stream, and no two of them write about the same orders at once.
+    pub(crate) claiming: Mutex<()>,
+    pub(crate) handling: Mutex<()>,
     /// Set when another instance has taken the partition: what is in hand is its business now.
     lost: AtomicBool,
 }
@@ -122,7 +124,14 @@ impl<C: Consumer> Reader<C> {
         stop: CancellationToken,
     ) -> Reader<C> {
         let settler = Settler { runtime, spec: C::SPEC, stop };
-        Reader { settler, consumer, partition, turn: Mutex::default(), lost: AtomicBool::new(false) }
+        Reader {
+            settler,
+            consumer,
+            partition,
+            claiming: Mutex::default(),
+            handling: Mutex::default(),
+            lost: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn lose_lease(&self) {

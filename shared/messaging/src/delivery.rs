@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::pull::Stream as Pull;
 use async_nats::jetstream::{AckKind, Message as Raw};
+use futures::{FutureExt, StreamExt};
+use tokio::task::unconstrained;
 
 use crate::{Message, Received, TraceContext};
 
@@ -92,5 +95,19 @@ pub async fn keep_in_hand(deliveries: Vec<&Delivery>, ack_wait: Duration) -> ! {
         for delivery in deliveries.iter().filter(|delivery| !delivery.is_settled()) {
             delivery.progress().await;
         }
+    }
+}
+
+/// Gives what a pull has delivered, `first` and what nobody has looked at yet, to other instances. The pull ends first, or what
+/// is handed back might be delivered here again.
+pub async fn hand_back_rest(mut pull: Pull, first: Vec<Delivery>) {
+    let mut rest = first;
+    // Tokio would have it yield every 128 messages, as if there were no more.
+    while let Some(Some(Ok(raw))) = unconstrained(pull.next()).now_or_never() {
+        rest.extend(Delivery::new(raw));
+    }
+    drop(pull);
+    for delivery in rest {
+        delivery.hand_back(Duration::ZERO).await;
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::consumer::Runtime;
-use crate::delivery::{Delivery, keep_in_hand};
+use crate::delivery::{Delivery, hand_back_rest, keep_in_hand};
 use crate::figures::{self, Cause};
 use crate::settle::{Hand, Settler, Trouble, panic_text};
 use crate::span::Span;
@@ -91,11 +91,7 @@ async fn read<W: Worker>(crew: &Arc<Crew<W>>) -> Result<(), SetupError> {
         }
     };
     under_way.join_all().await;
-    while let Some(Some(Ok(raw))) = tasks.next().now_or_never() {
-        if let Some(delivery) = Delivery::new(raw) {
-            delivery.hand_back(Duration::ZERO).await;
-        }
-    }
+    hand_back_rest(tasks, Vec::new()).await;
     result
 }
 

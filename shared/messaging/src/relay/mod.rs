@@ -23,7 +23,6 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::place::Place;
-use self::publish::{Answers, Refused, Sent};
 use self::rows::{BATCH, Queue, Row, Stored};
 use self::session::Session;
 use crate::streams::{self, SetupError};
@@ -204,8 +203,8 @@ impl Relay {
         }
     }
 
-    /// Claims rows and publishes them. While one claim is sent and the broker stores the one before, the database marks
-    /// the one before that and gives out the next.
+    /// Claims rows and publishes them; while the broker stores one claim, the database marks the one before and
+    /// gives out the next.
     async fn publish_some(
         &self,
         db: &mut PgConnection,
@@ -216,39 +215,26 @@ impl Relay {
             Queue::Messages => (memory.place.after(), std::mem::take(&mut memory.place.looks_back)),
             Queue::Letters => (0, false),
         };
-        let started = Instant::now();
         let mut claimed = self.mark_and_claim(db, memory, queue, last).await?;
-        let (mut sent, mut is_full, mut refused) = (None, false, None);
-        while !claimed.is_empty() || sent.is_some() {
-            if let Some(row) = claimed.last() {
-                last = row.id;
-                is_full = claimed.len() as i64 == BATCH;
-            }
-            let goes_on = is_full && refused.is_none() && started.elapsed() < CLAIM_FOR;
-            let sending = async {
-                let next = match claimed.is_empty() {
-                    true => None,
-                    false => Some(self.send(claimed).await),
-                };
-                match sent {
-                    Some(sent) => (Sent::answers(sent).await, next),
-                    None => (Answers::default(), next),
-                }
-            };
-            let claiming = async {
+        let mut is_full = false;
+        let started = Instant::now();
+        while !claimed.is_empty() {
+            is_full = claimed.len() as i64 == BATCH;
+            let goes_on = is_full && started.elapsed() < CLAIM_FOR;
+            last = claimed.last().map_or(last, |row| row.id);
+            failpoint::dies_at("relay-before-publish");
+            let (sent, next) = tokio::join!(self.publish(claimed), async {
                 match goes_on {
                     true => self.mark_and_claim(db, memory, queue, last).await,
                     false => Ok(Vec::new()),
                 }
-            };
-            let ((answers, now_sent), now_claimed) = tokio::join!(sending, claiming);
-            memory.unmarked.extend(answers.stored);
-            refused = refused.or(answers.refused);
-            (claimed, sent) = (now_claimed?, now_sent);
-        }
-        if let Some(Refused { failed, first }) = refused {
-            self.mark(db, memory).await?;
-            return Err(RelayError::NotStored { failed, first });
+            });
+            memory.unmarked.extend(sent.stored);
+            if let Some(first) = sent.first_error {
+                self.mark(db, memory).await?;
+                return Err(RelayError::NotStored { failed: sent.failed, first });
+            }
+            claimed = next?;
         }
         if queue == Queue::Messages {
             memory.place.published(looked_back, last);

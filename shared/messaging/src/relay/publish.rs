@@ -18,60 +18,20 @@ use crate::{TraceContext, failpoint, outbox};
 /// Longer is "unknown": publish again.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// One claim on its way to the broker.
+/// What became of one claim.
 pub struct Sent {
-    claimed: usize,
-    in_flight: Vec<(Stored, PublishAckFuture, Span)>,
-    deadline: Instant,
-    first_error: Option<String>,
-}
-
-/// What became of it.
-#[derive(Default)]
-pub struct Answers {
     pub stored: Vec<Stored>,
-    /// Unless all was stored.
-    pub refused: Option<Refused>,
-}
-
-pub struct Refused {
     pub failed: usize,
-    /// The first error.
-    pub first: String,
-}
-
-impl Sent {
-    pub async fn answers(self) -> Answers {
-        let mut first_error = self.first_error;
-        let mut stored = Vec::with_capacity(self.in_flight.len());
-        for (place, answer, mut span) in self.in_flight {
-            if failpoint::is_set("mutation-mark-first") {
-                stored.push(place);
-                continue;
-            }
-            let error = match timeout_at(self.deadline, answer).await {
-                Ok(Ok(ack)) => {
-                    stored.push(place.answered(ack));
-                    continue;
-                }
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "no answer in time".into(),
-            };
-            span.fail(error.clone());
-            first_error.get_or_insert(error);
-        }
-        let failed = self.claimed - stored.len();
-        Answers { stored, refused: first_error.map(|first| Refused { failed, first }) }
-    }
+    pub first_error: Option<String>,
 }
 
 impl Relay {
-    /// Sends all rows, and waits for no answer.
-    pub(super) async fn send(&self, rows: Vec<Row>) -> Sent {
-        failpoint::dies_at("relay-before-publish");
+    /// Sends all rows, then collects the answers.
+    pub(super) async fn publish(&self, rows: Vec<Row>) -> Sent {
+        let claimed = rows.len();
+        let mut first_error = None;
+        let mut in_flight: Vec<(Stored, PublishAckFuture, Span)> = Vec::with_capacity(rows.len());
         let deadline = Instant::now() + PUBLISH_TIMEOUT;
-        let (claimed, mut first_error) = (rows.len(), None);
-        let mut in_flight = Vec::with_capacity(claimed);
         for mut row in rows {
             let place = Stored::nowhere(&row);
             let subject = std::mem::take(&mut row.subject);
@@ -87,7 +47,25 @@ impl Relay {
             }
         }
         failpoint::dies_at("relay-before-answers");
-        Sent { claimed, in_flight, deadline, first_error }
+        let mut stored = Vec::with_capacity(in_flight.len());
+        for (place, answer, mut span) in in_flight {
+            if failpoint::is_set("mutation-mark-first") {
+                stored.push(place);
+                continue;
+            }
+            match timeout_at(deadline, answer).await {
+                Ok(Ok(ack)) => stored.push(place.answered(ack)),
+                Ok(Err(error)) => {
+                    span.fail(error.to_string());
+                    first_error = first_error.or(Some(error.to_string()));
+                }
+                Err(_) => {
+                    span.fail("no answer in time");
+                    first_error = first_error.or(Some("no answer in time".into()));
+                }
+            }
+        }
+        Sent { failed: claimed - stored.len(), stored, first_error }
     }
 
     /// CloudEvents 1.0 in binary mode (<https://github.com/cloudevents/spec>), W3C trace context, and the

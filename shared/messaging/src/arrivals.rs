@@ -25,6 +25,16 @@ pub struct Arrival<M> {
     pub message: Result<Received<M>, String>,
 }
 
+/// What those wait for who ask for a batch.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Wanted {
+    Any,
+    /// For the time in which others work.
+    Full,
+    /// As many work as may: it is only read ahead.
+    Nothing,
+}
+
 pub struct Arrivals<M> {
     pull: Pull,
     /// At most a batch.
@@ -40,25 +50,32 @@ impl<M: Message> Arrivals<M> {
         Ok(Arrivals { pull, decoded: Vec::with_capacity(batch), batch, ended: None })
     }
 
-    /// Waits until there are `at_least` so many, and takes all that are there, up to a batch. An error when nothing is left and
-    /// nothing will come. To ask for more than one is for the time in which others work.
-    pub async fn next_batch(&mut self, at_least: usize) -> Result<Vec<Arrival<M>>, SetupError> {
-        let reading = async {
-            while self.ended.is_none() && self.decoded.len() < at_least.min(self.batch) {
-                self.take_one().await;
-            }
-        };
-        match at_least {
-            1 => reading.await,
-            _ => drop(timeout(LONGEST_AHEAD, reading).await),
+    /// All that is there, up to a batch, as soon as that is what is wanted. An error when nothing is left and nothing will come.
+    pub async fn next_batch(&mut self, wanted: Wanted) -> Result<Vec<Arrival<M>>, SetupError> {
+        if wanted == Wanted::Any {
+            self.read(1).await;
+        } else {
+            let _ = timeout(LONGEST_AHEAD, self.read(self.batch)).await;
         }
-        if self.decoded.len() >= at_least {
-            self.take_what_is_there(self.batch);
+        let is_enough = match wanted {
+            Wanted::Any => !self.decoded.is_empty(),
+            Wanted::Full => self.decoded.len() == self.batch,
+            Wanted::Nothing => false,
+        };
+        if is_enough {
+            self.take_what_is_there();
             return Ok(mem::replace(&mut self.decoded, Vec::with_capacity(self.batch)));
         }
-        match self.ended.take_if(|_| at_least == 1) {
+        match self.ended.take_if(|_| wanted == Wanted::Any) {
             Some(ended) => Err(ended),
             None => pending().await,
+        }
+    }
+
+    /// Until so many are decoded.
+    async fn read(&mut self, up_to: usize) {
+        while self.ended.is_none() && self.decoded.len() < up_to {
+            self.take_one().await;
         }
     }
 
@@ -68,12 +85,9 @@ impl<M: Message> Arrivals<M> {
         delivery::hand_back_rest(self.pull, decoded.collect()).await;
     }
 
-    fn take_what_is_there(&mut self, up_to: usize) {
+    fn take_what_is_there(&mut self) {
         // Tokio would have it yield every 128 messages, which makes small transactions of large batches.
-        while self.ended.is_none()
-            && self.decoded.len() < up_to
-            && unconstrained(self.take_one()).now_or_never().is_some()
-        {}
+        let _ = unconstrained(self.read(self.batch)).now_or_never();
     }
 
     /// Loses nothing when it is dropped before its end.

@@ -116,8 +116,7 @@ impl<C: Consumer> Reader<C> {
         let runtime = &self.settler.runtime;
         let claiming = self.claiming.lock().await;
         let mut db = runtime.kept.take().await?;
-        // Of the time of two handlers one is for the batch before.
-        let limit = 2 * runtime.settings.handler_timeout + bounded::LIMIT;
+        let limit = runtime.settings.handler_timeout + bounded::LIMIT;
         let started = Instant::now();
         let result = match timeout(limit, self.transact_over(&mut db, part, suspect, claiming)).await {
             Ok(result) => result,

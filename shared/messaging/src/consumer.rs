@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::arrivals::{Arrival, Arrivals};
+use crate::arrivals::{Arrival, Arrivals, Wanted};
 use crate::delivery::{Delivery, keep_in_hand};
 use crate::figures::Cause;
 use crate::instances::{self, Counters};
@@ -33,7 +33,7 @@ pub trait Consumer: Send + Sync + 'static {
     /// whole stream again with an empty inbox.
     const SPEC: &'static ConsumerSpec;
 
-    /// From the beginning of one transaction to that of the next, at least, unless the last was full: one costs nearly the
+    /// From the beginning of one transaction to that of the next, at least, unless one of them is full: one costs nearly the
     /// same for an event as for many, so in a busy moment some are let come together. Longer where nobody waits for the effects.
     const PACE: Duration = Duration::from_millis(20);
 
@@ -109,7 +109,7 @@ pub struct Reader<C> {
     pub(crate) consumer: Arc<C>,
     pub(crate) partition: Option<u32>,
     /// Batches go through claim and handler hand over hand: while one is handled, the next is claimed. So they stay in the order
-    /// of the stream, and no two of them write about the same orders at once.
+    /// of the stream, and the rows of one are committed before the next looks for them.
     pub(crate) claiming: Mutex<()>,
     pub(crate) handling: Mutex<()>,
     /// Set when another instance has taken the partition: what is in hand is its business now.
@@ -150,7 +150,7 @@ impl<C: Consumer> Reader<C> {
     }
 
     async fn read(&self) -> Result<(), SetupError> {
-        let Settler { runtime, stop, .. } = &self.settler;
+        let stop = &self.settler.stop;
         let opened = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
@@ -158,24 +158,31 @@ impl<C: Consumer> Reader<C> {
         };
         let (mut arrivals, mut succession) = opened;
         let mut under_way = FuturesUnordered::new();
-        let mut rests_until = Instant::now();
+        let (mut rests_until, mut at_once) = (Instant::now(), 1);
         loop {
             let rests = Instant::now() < rests_until;
-            let at_least = match under_way.len() {
-                0 if !rests => 1,
-                n if n < self.at_once() => runtime.settings.batch,
-                _ => usize::MAX,
+            let wanted = match under_way.len() {
+                0 if !rests => Wanted::Any,
+                n if n < at_once => Wanted::Full,
+                _ => Wanted::Nothing,
             };
             let mut batch = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(()) = under_way.next() => continue,
-                batch = arrivals.next_batch(at_least) => batch?,
+                batch = arrivals.next_batch(wanted) => batch?,
                 () = sleep_until(rests_until), if rests => continue,
             };
             rests_until = Instant::now() + self.pace(batch.len());
             let followed = succession.follow(&mut batch);
-            under_way.push(self.settle(Sorted::new(batch, &succession)));
+            let sorted = Sorted::new(batch, &succession);
+            // What follows one another in a partition stays so, and what is under suspicion is tried with nothing beside it.
+            at_once = 2;
+            if self.partition.is_some() || !sorted.suspects.is_empty() {
+                while under_way.next().await.is_some() {}
+                at_once = 1;
+            }
+            under_way.push(self.settle(sorted));
             if followed.is_err() {
                 under_way.next().await;
                 return followed;
@@ -186,11 +193,6 @@ impl<C: Consumer> Reader<C> {
             arrivals.hand_back().await;
         }
         Ok(())
-    }
-
-    /// How many batches are under way at most. The events of a partition follow one another.
-    fn at_once(&self) -> usize {
-        if self.partition.is_some() { 1 } else { 2 }
     }
 
     /// A partition has a part of the events, and more time.

@@ -82,8 +82,9 @@ pub struct Config {
     #[arg(long, env, default_value_t = 6_000)]
     pub consumer_ack_wait_ms: u64,
 
-    /// A handler is stopped after this time and its batch tried again.
-    #[arg(long, env, default_value_t = 4_000)]
+    /// A handler is stopped after this time and its batch tried again. Another batch waits meanwhile, in an open transaction,
+    /// which Postgres ends after 15 s.
+    #[arg(long, env, default_value_t = 4_000, value_parser = clap::value_parser!(u64).range(1..=8_000))]
     pub consumer_handler_timeout_ms: u64,
 
     /// Tasks of a work queue under way at once.

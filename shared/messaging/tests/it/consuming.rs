@@ -117,6 +117,8 @@ async fn two_instances_share_the_work_and_do_nothing_twice() {
     second.stop().await;
 }
 
+const LONG: Duration = Duration::from_secs(30);
+
 #[tokio::test]
 async fn a_batch_is_claimed_while_the_one_before_is_handled_and_handled_after_it() {
     let world = World::start().await;
@@ -127,7 +129,7 @@ async fn a_batch_is_claimed_while_the_one_before_is_handled_and_handled_after_it
     }
     let mut closed = pool.begin().await.unwrap();
     sqlx::raw_sql("lock table effects in share mode").execute(&mut *closed).await.unwrap();
-    let settings = Settings { batch: 4, handler_timeout: Duration::from_secs(30), ..recorder::settings() };
+    let settings = Settings { batch: 4, handler_timeout: LONG, ack_wait: LONG, ..recorder::settings() };
     let runtime = runtime_with(world.jetstream().clone(), pool.clone(), "a", settings);
     let stop = runtime.stop.clone();
     let running = tokio::spawn(consumer::run(runtime, Recorder));

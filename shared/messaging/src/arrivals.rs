@@ -29,9 +29,9 @@ pub struct Arrival<M> {
 #[derive(Clone, Copy, PartialEq)]
 pub enum Wanted {
     Any,
-    /// For the time in which others work.
+    /// For the time in which another batch is at work, or the reader rests.
     Full,
-    /// As many work as may: it is only read ahead.
+    /// As many are at work as may: it is only read ahead.
     Nothing,
 }
 

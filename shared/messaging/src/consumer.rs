@@ -177,11 +177,11 @@ impl<C: Consumer> Reader<C> {
             let followed = succession.follow(&mut batch);
             let sorted = Sorted::new(batch, &succession);
             // What follows one another in a partition stays so, and what is under suspicion is tried with nothing beside it.
-            at_once = 2;
-            if self.partition.is_some() || !sorted.suspects.is_empty() {
+            let alone = self.partition.is_some() || !sorted.suspects.is_empty();
+            if alone {
                 while under_way.next().await.is_some() {}
-                at_once = 1;
             }
+            at_once = if alone { 1 } else { 2 };
             under_way.push(self.settle(sorted));
             if followed.is_err() {
                 under_way.next().await;

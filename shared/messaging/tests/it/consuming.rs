@@ -6,7 +6,7 @@ use messaging::streams::{SetupError, ensure_stream};
 use messaging::{Settings, consumer};
 use testing::{SAMPLE, World, eventually};
 
-use crate::recorder::{self, OtherRecorder, Recorder, order, run, runtime_with, wait_for_effects};
+use crate::recorder::{self, OtherRecorder, Recorder, Running, order, run, runtime_with, wait_for_effects};
 
 #[tokio::test]
 async fn an_event_delivered_ten_times_has_its_effect_once() {
@@ -131,8 +131,8 @@ async fn a_batch_is_claimed_while_the_one_before_is_handled_and_handled_after_it
     sqlx::raw_sql("lock table effects in share mode").execute(&mut *closed).await.unwrap();
     let settings = Settings { batch: 4, handler_timeout: LONG, ack_wait: LONG, ..recorder::settings() };
     let runtime = runtime_with(world.jetstream().clone(), pool.clone(), "a", settings);
-    let stop = runtime.stop.clone();
-    let running = tokio::spawn(consumer::run(runtime, Recorder));
+    let running =
+        Running { stop: runtime.stop.clone(), task: tokio::spawn(consumer::run(runtime, Recorder)) };
 
     let count = async |sessions: &'static str| -> i64 {
         sqlx::query_scalar(sessions).fetch_one(&pool).await.unwrap()
@@ -147,8 +147,7 @@ async fn a_batch_is_claimed_while_the_one_before_is_handled_and_handled_after_it
     assert_eq!(count(handling).await, 1);
     closed.rollback().await.unwrap();
     assert_eq!(wait_for_effects(&pool, "loyalty", 12).await, orders);
-    stop.cancel();
-    running.await.unwrap().unwrap();
+    running.stop().await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Charges each order once through the card processor, and gives the money back when the order is cancelled.
 //! Hears OrderCreated and OrderCancelled, says PaymentCaptured, PaymentDeclined and PaymentRefunded. The
-//! consumer only notes what is to be done; the charges task does it, outside of any transaction.
+//! consumer only notes what is to be done; it is done outside of any transaction.
 
 mod charges;
 mod domain;
@@ -34,20 +34,20 @@ struct Config {
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     let processor = processor::Processor::new(&config.processor)?;
-    let due = Arc::new(Notify::new());
+    let (caller, answers) = charges::Caller::new(processor, config.charges_in_flight);
+    let (caller, due) = (Arc::new(caller), Arc::new(Notify::new()));
 
     let mut service = Service::start("payment", config.service, sqlx::migrate!()).await?;
     figures::start();
     service.sample("due payments", figures::look);
-    service.consume(handlers::Orders { due: Arc::clone(&due) })?;
+    service.consume(handlers::Orders::new(Arc::clone(&caller), Arc::clone(&due)))?;
     let desk = charges::Desk {
         kept: Arc::clone(&service.kept),
-        processor,
-        in_flight: config.charges_in_flight,
+        caller,
         due,
         outbox_written: Arc::clone(&service.outbox_written),
         stop: service.stop.clone(),
     };
-    service.spawn("charges", desk.run());
+    service.spawn("charges", desk.run(answers));
     service.serve(Router::new()).await
 }

@@ -80,17 +80,21 @@ fn column<T>(payments: &[Payment], field: impl Fn(&Payment) -> T) -> Vec<T> {
 /// `payments` has to be sorted by order id, so that two instances queue up instead of deadlocking.
 pub async fn insert(tx: &mut PgConnection, payments: &[Payment]) -> Result<HashSet<String>, sqlx::Error> {
     let inserted: Vec<String> = sqlx::query_scalar(
-        "insert into payments (order_id, customer_id, amount_cents, state, traceparent, tracestate, due_at)
-         select order_id, customer_id, amount_cents, state, traceparent, tracestate,
+        "insert into payments (order_id, customer_id, amount_cents, state, uncertain, attempts, traceparent, tracestate,
+                               due_at)
+         select order_id, customer_id, amount_cents, state, uncertain, attempts, traceparent, tracestate,
                 now() + due_in * interval '1 millisecond'
-         from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[])
-              as new (order_id, customer_id, amount_cents, state, traceparent, tracestate, due_in)
+         from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::boolean[], $6::integer[], $7::text[],
+                     $8::text[], $9::bigint[])
+              as new (order_id, customer_id, amount_cents, state, uncertain, attempts, traceparent, tracestate, due_in)
          on conflict (order_id) do nothing returning order_id",
     )
     .bind(column(payments, |payment| payment.order_id.to_string()))
     .bind(column(payments, |payment| payment.customer_id.to_string()))
     .bind(column(payments, |payment| payment.amount.0))
     .bind(column(payments, |payment| payment.state.as_str()))
+    .bind(column(payments, |payment| payment.uncertain))
+    .bind(column(payments, |payment| payment.attempts))
     .bind(column(payments, |payment| payment.trace.traceparent.clone()))
     .bind(column(payments, |payment| payment.trace.tracestate.clone()))
     .bind(column(payments, |payment| due_in(payment.due)))
@@ -203,9 +207,9 @@ pub async fn replace(db: &mut PgConnection, changes: &[Change]) -> Result<HashSe
     Ok(written.into_iter().collect())
 }
 
-/// Takes payments that are due, those that have waited longest first. Nobody else takes them until `claim`
-/// has passed, by the database's clock; if this process dies, somebody does then. From here on a charge may
-/// be made, so each is uncertain until its answer is written down.
+/// Takes payments that are due, those that have waited longest first, and begins an attempt of each (see
+/// [`Payment::attempted`]). Nobody else takes them until `claim` has passed, by the database's clock; if this process dies,
+/// somebody does then.
 pub async fn claim(
     db: &mut PgConnection,
     limit: usize,

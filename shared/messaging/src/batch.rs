@@ -2,8 +2,8 @@
 //! event stands alone, so that good events never wait behind it.
 
 use std::panic::AssertUnwindSafe;
-use std::slice;
 use std::time::{Duration, Instant};
+use std::{mem, slice};
 
 use futures::FutureExt;
 use sqlx::{Connection, PgConnection};
@@ -160,6 +160,7 @@ impl<C: Consumer> Reader<C> {
         let _handling = self.handling.lock().await;
         drop(claiming);
         let spans = span::Batch::start(name, &mut new);
+        let undone = Undone(&*self.consumer);
         if !new.is_empty() {
             self.handle(&mut tx, &new).await?;
         }
@@ -168,6 +169,7 @@ impl<C: Consumer> Reader<C> {
         }
         failpoint::dies_at("consumer-before-commit");
         tx.commit().await?;
+        mem::forget(undone);
         spans.committed();
         failpoint::dies_at("consumer-after-commit");
         runtime.committed(name, new.len(), part.len() - new.len());
@@ -195,6 +197,15 @@ impl<C: Consumer> Reader<C> {
                 _ => Err(Trouble::Failed(Failure::Unavailable("the database does not answer".into()))),
             },
         }
+    }
+}
+
+/// Tells the consumer unless the transaction is committed, however it ends: by an error, a timeout or a panic.
+struct Undone<'a, C: Consumer>(&'a C);
+
+impl<C: Consumer> Drop for Undone<'_, C> {
+    fn drop(&mut self) {
+        self.0.undone();
     }
 }
 

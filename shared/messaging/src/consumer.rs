@@ -35,7 +35,7 @@ pub trait Consumer: Send + Sync + 'static {
 
     /// From the beginning of one transaction to that of the next, at least, unless one of them is full: one costs nearly the
     /// same for an event as for many, so in a busy moment some are let come together. Longer where nobody waits for the effects.
-    const PACE: Duration = Duration::from_millis(20);
+    const PACE: Duration = Duration::from_millis(10);
 
     /// Writes the effects of events that were never processed before, in stream order, through the open
     /// transaction. It must not call anything outside. The runtime commits; an error undoes all of it.
@@ -51,6 +51,10 @@ pub trait Consumer: Send + Sync + 'static {
 
     /// The effects of a batch are there: the moment to wake whoever works on them.
     fn committed(&self) {}
+
+    /// What [`handle`](Consumer::handle) did is not there, or nobody knows yet whether it is: whatever it has put by for
+    /// `committed` has to go.
+    fn undone(&self) {}
 }
 
 /// What every consumer of one service instance needs.

@@ -1,5 +1,5 @@
-//! Does what the consumer noted: claims payments that are due, asks the card processor with many requests in
-//! flight, and writes down many answers at once. No transaction is open while a request is.
+//! Does what the consumer noted: asks the card processor about the payments that the consumer has claimed, claims itself what
+//! else is due, with many requests in flight, and writes down many answers at once. No transaction is open while a request is.
 //!
 //! Whatever is lost on the way (this process, its claims, an answer, a commit) is harmless: the claim runs
 //! out, somebody asks again under the same key, and the processor gives the answer it gave before.
@@ -9,10 +9,10 @@ mod claims;
 mod results;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use messaging::{Kept, failpoint};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Attempt, Outcome, Payment};
@@ -21,12 +21,13 @@ use crate::processor::Processor;
 use crate::store::Claimed;
 use circuit::Circuit;
 
+/// A claim outlives the call by this: time to write the answer down.
+const TIME_TO_WRITE: Duration = Duration::from_secs(2);
+
 /// Where payments are worked off.
 pub struct Desk {
     pub kept: Arc<Kept>,
-    pub processor: Processor,
-    /// Requests to the processor under way at once.
-    pub in_flight: u32,
+    pub caller: Arc<Caller>,
     /// Told when a payment may be due.
     pub due: Arc<Notify>,
     /// Told when there is something to say.
@@ -36,14 +37,8 @@ pub struct Desk {
 
 impl Desk {
     /// Runs until told to stop; then waits for the answers of the requests under way and writes them down.
-    pub async fn run(self) -> anyhow::Result<()> {
-        let (answers, incoming) = mpsc::channel(2 * self.in_flight as usize);
-        let caller = Arc::new(Caller {
-            processor: self.processor.clone(),
-            circuit: Mutex::new(Circuit::default()),
-            places: Arc::new(Semaphore::new(self.in_flight as usize)),
-        });
-        tokio::join!(claims::work(&self, caller, answers), results::write_down(&self, incoming));
+    pub async fn run(self, answers: Answers) -> anyhow::Result<()> {
+        tokio::join!(claims::work(&self, answers.sender), results::write_down(&self, answers.incoming));
         Ok(())
     }
 }
@@ -54,14 +49,71 @@ struct Answer {
     attempt: Attempt,
 }
 
-/// Makes one call and sees to what its end says about the processor.
-struct Caller {
+/// On their way from the calls to the database.
+pub struct Answers {
+    sender: mpsc::Sender<Answer>,
+    incoming: mpsc::Receiver<Answer>,
+}
+
+/// The right to make one call.
+pub type Place = OwnedSemaphorePermit;
+
+/// Makes calls, and sees to what their ends say about the processor.
+pub struct Caller {
     processor: Processor,
     circuit: Mutex<Circuit>,
     places: Arc<Semaphore>,
+    in_flight: u32,
+    /// Weak, so that they end with the last call after a stop.
+    answers: mpsc::WeakSender<Answer>,
 }
 
 impl Caller {
+    /// At most so many requests are in flight.
+    pub fn new(processor: Processor, in_flight: u32) -> (Caller, Answers) {
+        let (sender, incoming) = mpsc::channel(2 * in_flight as usize);
+        let caller = Caller {
+            processor,
+            circuit: Mutex::default(),
+            places: Arc::new(Semaphore::new(in_flight as usize)),
+            in_flight,
+            answers: sender.downgrade(),
+        };
+        (caller, Answers { sender, incoming })
+    }
+
+    /// Places that are free now, as many as the circuit admits. None after the end.
+    pub fn reserve(&self, most: usize) -> Vec<Place> {
+        let admitted = self.circuit().admit(most, Instant::now());
+        let free = || Arc::clone(&self.places).try_acquire_owned().ok();
+        std::iter::from_fn(free).take(admitted).collect()
+    }
+
+    /// For how long a payment is claimed: a call, and time to write the answer down.
+    pub fn claim(&self) -> Duration {
+        self.processor.timeout + TIME_TO_WRITE
+    }
+
+    /// Waits until no call is under way, and lets nobody begin another.
+    async fn no_more(&self) {
+        let _all = self.places.acquire_many(self.in_flight).await;
+        self.places.close();
+    }
+
+    /// Makes the call that was claimed and has a place.
+    pub fn start(self: &Arc<Caller>, claimed: Claimed, place: Place) {
+        let (caller, answers) = (Arc::clone(self), self.answers.upgrade());
+        self.circuit().tried(Instant::now());
+        tokio::spawn(async move {
+            let answer = caller.call(claimed).await;
+            // Gone only when the service ends; then the claim runs out.
+            if let Some(answers) = answers {
+                let _ = answers.send(answer).await;
+            }
+            drop(place);
+        });
+    }
+
     async fn call(&self, claimed: Claimed) -> Answer {
         let Claimed { payment, was_uncertain } = claimed;
         let started = Instant::now();

@@ -1,8 +1,8 @@
-//! Turns new and cancelled orders into intents. Nothing is charged here: a transaction must not stay open
-//! across a call to the outside.
+//! Turns new and cancelled orders into intents, and claims new ones at once, as far as there are places for calls. Nothing is
+//! charged here: a transaction must not stay open across a call to the outside, so the calls begin when it is committed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use events::topology::{self, ConsumerSpec};
 use events::{Event, OrderId};
@@ -10,12 +10,47 @@ use messaging::{Consumer, Failure, Received};
 use sqlx::PgConnection;
 use tokio::sync::Notify;
 
-use crate::domain::{Payment, hear};
-use crate::store;
+use crate::charges::{Caller, Place};
+use crate::domain::{Payment, State, hear};
+use crate::store::{self, Claimed};
 
 pub struct Orders {
+    caller: Arc<Caller>,
     /// Wakes the charges task.
-    pub due: Arc<Notify>,
+    due: Arc<Notify>,
+    begun: Mutex<Begun>,
+}
+
+/// What the open transaction has claimed and leaves to be done.
+#[derive(Default)]
+struct Begun {
+    calls: Vec<(Payment, Place)>,
+    /// More is due, or may be.
+    is_more_due: bool,
+}
+
+impl Orders {
+    pub fn new(caller: Arc<Caller>, due: Arc<Notify>) -> Orders {
+        Orders { caller, due, begun: Mutex::default() }
+    }
+
+    fn begun(&self) -> MutexGuard<'_, Begun> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Claims as many of these new payments as there are places for their calls.
+    fn claim(&self, payments: &mut [Payment]) -> Vec<(Payment, Place)> {
+        let mut due: Vec<&mut Payment> =
+            payments.iter_mut().filter(|payment| payment.state == State::Due).collect();
+        let places = self.caller.reserve(due.len());
+        due.iter_mut()
+            .zip(places)
+            .map(|(payment, place)| {
+                **payment = payment.clone().attempted(self.caller.claim());
+                ((*payment).clone(), place)
+            })
+            .collect()
+    }
 }
 
 impl Consumer for Orders {
@@ -30,8 +65,11 @@ impl Consumer for Orders {
         for event in batch {
             by_order.entry(event.order_id()).or_default().push(event);
         }
-        let as_new: Vec<Payment> = by_order.values().filter_map(|events| fold(None, events)).collect();
+        let mut as_new: Vec<Payment> = by_order.values().filter_map(|events| fold(None, events)).collect();
+        let mut calls = self.claim(&mut as_new);
         let inserted = store::insert(tx, &as_new).await?;
+        calls.retain(|(payment, _)| inserted.contains(payment.order_id.as_str()));
+        let is_more_due = calls.len() < by_order.len();
         by_order.retain(|order_id, _| !inserted.contains(order_id.as_str()));
         if !by_order.is_empty() {
             let order_ids: Vec<&str> = by_order.keys().map(|order_id| order_id.as_str()).collect();
@@ -42,11 +80,23 @@ impl Consumer for Orders {
                 .collect();
             store::update(tx, &changed).await?;
         }
+        *self.begun() = Begun { calls, is_more_due };
         Ok(())
     }
 
     fn committed(&self) {
-        self.due.notify_one();
+        let Begun { calls, is_more_due } = std::mem::take(&mut *self.begun());
+        for (payment, place) in calls {
+            self.caller.start(Claimed { payment, was_uncertain: false }, place);
+        }
+        if is_more_due {
+            self.due.notify_one();
+        }
+    }
+
+    /// What was committed all the same is done by whoever finds its claim run out.
+    fn undone(&self) {
+        *self.begun() = Begun::default();
     }
 }
 

@@ -1,5 +1,5 @@
 use serde_json::json;
-use testing::SAMPLE;
+use testing::{SAMPLE, eventually};
 
 use crate::{Shop, captured, created};
 
@@ -26,6 +26,39 @@ async fn a_declined_card_is_said_with_a_reason() {
     assert_eq!(shop.said("o-1").await, ["PaymentDeclined"]);
     let event = &shop.world.published("orders.payment-declined.*").await[0];
     assert!(event["data"]["reason"].as_str().unwrap().contains("declined"));
+}
+
+#[tokio::test]
+async fn a_new_payment_is_claimed_as_it_is_noted() {
+    let shop = Shop::open().await;
+    shop.behave(json!({"delayMs": 300})).await;
+    shop.create("o-1").await;
+    let read = async || {
+        let claimed =
+            "select attempts, uncertain, due_at > now(), updated_at = created_at, state from payments";
+        sqlx::query_as::<_, (i32, bool, bool, bool, String)>(claimed)
+            .fetch_optional(shop.payment.pool())
+            .await
+            .unwrap()
+    };
+    assert_eq!(eventually("it is noted", read).await, (1, true, true, true, "due".into()));
+    shop.until_state("o-1", "captured").await;
+    assert_eq!(shop.charges("o-1").await, captured());
+}
+
+#[tokio::test]
+async fn more_orders_than_places_for_calls_are_all_charged_once() {
+    let shop = Shop::open_with(&[("CHARGES_IN_FLIGHT", "3")]).await;
+    shop.behave(json!({"delayMs": 10})).await;
+    for n in 0..60 {
+        shop.create(&format!("o-{n}")).await;
+    }
+    shop.until_count(60, "captured").await;
+    let attempts: (i64, i64) = sqlx::query_as("select count(*), sum(attempts) from payments")
+        .fetch_one(shop.payment.pool())
+        .await
+        .unwrap();
+    assert_eq!(attempts, (60, 60));
 }
 
 #[tokio::test]

@@ -18,15 +18,19 @@ pub struct Shop {
 
 impl Shop {
     pub async fn open() -> Shop {
+        Shop::open_with(&[]).await
+    }
+
+    pub async fn open_with(settings: &[(&str, &str)]) -> Shop {
         let world = World::start().await;
         let processor = world.service("card-processor", sibling_binary("card-processor"));
         let processor = processor.env("CARD_PROCESSOR_DELAY_MS", "0").start().await;
         let payment = world
             .service("payment", env!("CARGO_BIN_EXE_payment"))
             .env("CARD_PROCESSOR_URL", processor.url())
-            .env("CHARGE_TIMEOUT_MS", "500")
-            .start()
-            .await;
+            .env("CHARGE_TIMEOUT_MS", "500");
+        let payment =
+            settings.iter().fold(payment, |payment, (name, value)| payment.env(name, *value)).start().await;
         Shop { world, payment, processor }
     }
 

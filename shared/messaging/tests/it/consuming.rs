@@ -6,7 +6,9 @@ use messaging::streams::{SetupError, ensure_stream};
 use messaging::{Settings, consumer};
 use testing::{SAMPLE, World, eventually};
 
-use crate::recorder::{self, OtherRecorder, Recorder, Running, order, run, runtime_with, wait_for_effects};
+use crate::recorder::{
+    self, OtherRecorder, PuttingBy, Recorder, Running, order, run, runtime_with, wait_for_effects,
+};
 
 #[tokio::test]
 async fn an_event_delivered_ten_times_has_its_effect_once() {
@@ -48,6 +50,38 @@ async fn good_events_do_not_wait_behind_bad_ones_and_each_bad_one_is_buried_with
     assert_eq!(find("nobody drinks this").attempts, 1);
     find("panicked: spilled the milk");
     find("the handler did not end within 300ms");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_undone_is_never_taken_for_committed() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let refuses_commits = "create function refuse() returns trigger language plpgsql as
+                               $$ begin raise exception 'not this one'; end $$;
+                           create constraint trigger refuses after insert on effects deferrable initially deferred
+                               for each row when (new.order_id like 'refused%') execute function refuse()";
+    sqlx::raw_sql(refuses_commits).execute(&pool).await.unwrap();
+    let consumer = PuttingBy::default();
+    let running = run(&world, &pool, "a", consumer.clone());
+    let again = order("good-1").encode();
+    world.publish("orders.created", again.clone()).await;
+    let bad = ["failing-1", "hopeless-1", "panicking-1", "hanging-1", "refused-1"];
+    for (n, id) in bad.iter().enumerate() {
+        world.publish_event(&order(id)).await;
+        eventually("it is buried", async || (world.dead_letters().await.len() > n).then_some(())).await;
+        // Nothing of this is new, so it is committed without being handled.
+        world.publish("orders.created", again.clone()).await;
+        world.publish_event(&order(&format!("good-after-{id}"))).await;
+        wait_for_effects(&pool, "loyalty", n + 2).await;
+    }
+    let expected: Vec<String> =
+        [String::from("good-1")].into_iter().chain(bad.map(|id| format!("good-after-{id}"))).collect();
+    eventually("all that is there is committed", async || {
+        (consumer.committed.lock().unwrap().len() >= expected.len()).then_some(())
+    })
+    .await;
+    assert_eq!(*consumer.committed.lock().unwrap(), expected);
     running.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! A consumer that writes down what it processed, and misbehaves when the order's id says so.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
@@ -39,6 +39,28 @@ impl Consumer for OrderedRecorder {
     const SPEC: &'static ConsumerSpec = &KITCHEN_DISPLAY;
     async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
         record(Self::SPEC.name, tx, batch).await
+    }
+}
+
+/// Puts by what it has handled, for when it is committed.
+#[derive(Clone, Default)]
+pub struct PuttingBy {
+    put_by: Arc<Mutex<Vec<String>>>,
+    pub committed: Arc<Mutex<Vec<String>>>,
+}
+
+impl Consumer for PuttingBy {
+    type Message = Event;
+    const SPEC: &'static ConsumerSpec = &LOYALTY;
+    async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
+        self.put_by.lock().unwrap().extend(batch.iter().map(|event| event.order_id().to_string()));
+        record(Self::SPEC.name, tx, batch).await
+    }
+    fn committed(&self) {
+        self.committed.lock().unwrap().append(&mut self.put_by.lock().unwrap());
+    }
+    fn undone(&self) {
+        self.put_by.lock().unwrap().clear();
     }
 }
 

@@ -16,8 +16,9 @@ mod sync_shop;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::run::{Options, Run};
 use crate::scenarios::Scenario;
@@ -78,20 +79,34 @@ async fn main() -> ExitCode {
 /// Whether the audit is clean. Whatever way it ends, what was changed about the shop is put back.
 async fn carry_out(scenario: &Scenario) -> Result<bool> {
     engine::client::allow_many_connections();
+    let mut signals =
+        Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
     let options: &Options = scenario.options();
-    let mut run = Run::start(scenario.name(), scenario.question(), options).await?;
-    let done = tokio::select! {
-        done = scenario.run(&mut run) => done,
-        stopped = tokio::signal::ctrl_c() => stopped.map_err(Into::into).and_then(|()| {
-            Err(anyhow::anyhow!("stopped; there is no report"))
-        }),
-    };
+    let mut run = signals.or(Run::start(scenario.name(), scenario.question(), options)).await?;
+    let done = signals.or(scenario.run(&mut run)).await;
     let restored = run.shop.restore().await;
     done?;
     restored?;
-    let report = run.finish().await?;
+    let report = signals.or(run.finish()).await?;
     let page = report.write(&options.reports)?;
     print!("{}", report::text::render(&report));
     println!("\n{} (and .json)", page.display());
     Ok(report.audit.holds)
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// The work, unless somebody has enough of it.
+    async fn or<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            done = work => return done,
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        bail!("stopped; there is no report")
+    }
 }

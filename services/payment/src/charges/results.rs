@@ -21,7 +21,7 @@ const BATCH: usize = 512;
 const TRIES: u32 = 5;
 const RETRY: Duration = Duration::from_millis(200);
 /// From one statement to the next, at least, so that in a busy moment some answers come together.
-const PACE: Duration = Duration::from_millis(10);
+const PACE: Duration = Duration::from_millis(5);
 
 /// Ends when the last caller is gone.
 pub async fn write_down(desk: &Desk, mut answers: mpsc::Receiver<Answer>) {

@@ -144,8 +144,8 @@ fn cancel(payment: &Payment, trace: &TraceContext) -> Option<Payment> {
 impl Payment {
     /// The payment as it is while the next attempt is under way. From here on a charge may be made, so it is uncertain until the
     /// answer is written down; and if nobody writes one, another attempt is due when the claim runs out.
-    pub fn attempted(self, claim: Duration) -> Payment {
-        Payment { uncertain: true, attempts: self.attempts + 1, due: Due::In(claim), ..self }
+    pub fn attempted(&self, claim: Duration) -> Payment {
+        Payment { uncertain: true, attempts: self.attempts + 1, due: Due::In(claim), ..self.clone() }
     }
 
     /// The payment after a call, and what is to be said about it. `None` when the answer is old news.

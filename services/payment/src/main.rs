@@ -1,6 +1,6 @@
 //! Charges each order once through the card processor, and gives the money back when the order is cancelled.
 //! Hears OrderCreated and OrderCancelled, says PaymentCaptured, PaymentDeclined and PaymentRefunded. The
-//! consumer only notes what is to be done; it is done outside of any transaction.
+//! consumer only notes and claims what is to be done; it is done outside of any transaction.
 
 mod charges;
 mod domain;

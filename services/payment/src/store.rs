@@ -77,13 +77,14 @@ fn column<T>(payments: &[Payment], field: impl Fn(&Payment) -> T) -> Vec<T> {
 }
 
 /// Writes payments of orders never heard of and returns their ids; those that have a row are left alone.
-/// `payments` has to be sorted by order id, so that two instances queue up instead of deadlocking.
+/// `payments` has to be sorted by order id, so that two instances queue up instead of deadlocking. Claims count from here: the
+/// transaction may have begun long ago and waited for its turn.
 pub async fn insert(tx: &mut PgConnection, payments: &[Payment]) -> Result<HashSet<String>, sqlx::Error> {
     let inserted: Vec<String> = sqlx::query_scalar(
         "insert into payments (order_id, customer_id, amount_cents, state, uncertain, attempts, traceparent, tracestate,
                                due_at)
          select order_id, customer_id, amount_cents, state, uncertain, attempts, traceparent, tracestate,
-                now() + due_in * interval '1 millisecond'
+                statement_timestamp() + due_in * interval '1 millisecond'
          from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::boolean[], $6::integer[], $7::text[],
                      $8::text[], $9::bigint[])
               as new (order_id, customer_id, amount_cents, state, uncertain, attempts, traceparent, tracestate, due_in)

@@ -49,11 +49,12 @@ pub trait Consumer: Send + Sync + 'static {
         batch: &[Received<Self::Message>],
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// The effects of a batch are there: the moment to wake whoever works on them.
+    /// The effects of a batch are there: the moment to wake whoever works on them. Between [`handle`](Consumer::handle) and this,
+    /// or [`undone`](Consumer::undone), no other batch is handled but by readers of other partitions. Both also come without
+    /// `handle`, when nothing was new.
     fn committed(&self) {}
 
-    /// What [`handle`](Consumer::handle) did is not there, or nobody knows yet whether it is: whatever it has put by for
-    /// `committed` has to go.
+    /// What `handle` did is not there, or nobody knows yet whether it is: what it has put by for `committed` has to go.
     fn undone(&self) {}
 }
 

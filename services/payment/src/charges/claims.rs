@@ -7,7 +7,7 @@ use std::time::Duration;
 use messaging::bounded;
 use tokio::sync::mpsc;
 
-use super::{Answer, Desk};
+use super::{Answer, Caller, Desk};
 use crate::store::{self, Claimed};
 
 /// How long a payment may be due before it is noticed, when nobody told of it.
@@ -18,8 +18,12 @@ const DATABASE_AWAY: Duration = Duration::from_millis(500);
 
 /// Runs until told to stop and until every call has ended; until then its answer is taken.
 pub async fn work(desk: &Desk, answers: mpsc::Sender<Answer>) {
-    while !desk.stop.is_cancelled() {
-        wait_for_a_place(desk).await;
+    loop {
+        tokio::select! {
+            biased;
+            () = desk.stop.cancelled() => break,
+            () = wait_for_a_place(&desk.caller) => {}
+        }
         let pause = match claim_some(desk).await {
             Ok(true) => continue,
             Ok(false) => LOOK_EVERY,
@@ -38,27 +42,26 @@ pub async fn work(desk: &Desk, answers: mpsc::Sender<Answer>) {
     drop(answers);
 }
 
-async fn wait_for_a_place(desk: &Desk) {
-    let places = &desk.caller.places;
-    if places.available_permits() == 0 {
-        tokio::select! {
-            () = desk.stop.cancelled() => {}
-            _ = places.acquire() => tokio::time::sleep(GATHER).await,
-        }
+async fn wait_for_a_place(caller: &Caller) {
+    if caller.places.available_permits() == 0 {
+        let _place = caller.places.acquire().await;
+        tokio::time::sleep(GATHER).await;
     }
 }
 
 /// Starts as many calls as are due, admitted and have a place. `true` when more may be due.
 async fn claim_some(desk: &Desk) -> Result<bool, sqlx::Error> {
-    let mut places = desk.caller.reserve(usize::MAX);
+    // Not all, or new payments would find none while this looks.
+    let places = desk.caller.reserve(desk.caller.in_flight.div_ceil(2) as usize);
     if places.is_empty() {
         return Ok(false);
     }
-    for claimed in bounded(claim(desk, places.len())).await? {
-        let Some(place) = places.pop() else { break };
+    let claimed = bounded(claim(desk, places.len())).await?;
+    let is_full = claimed.len() == places.len();
+    for (claimed, place) in claimed.into_iter().zip(places) {
         desk.caller.start(claimed, place);
     }
-    Ok(places.is_empty())
+    Ok(is_full)
 }
 
 async fn claim(desk: &Desk, most: usize) -> Result<Vec<Claimed>, sqlx::Error> {

@@ -102,14 +102,12 @@ impl Caller {
 
     /// Makes the call that was claimed and has a place.
     pub fn start(self: &Arc<Caller>, claimed: Claimed, place: Place) {
-        let (caller, answers) = (Arc::clone(self), self.answers.upgrade());
+        // Gone only when the service ends; then the claim runs out.
+        let Some(answers) = self.answers.upgrade() else { return };
         self.circuit().tried(Instant::now());
+        let caller = Arc::clone(self);
         tokio::spawn(async move {
-            let answer = caller.call(claimed).await;
-            // Gone only when the service ends; then the claim runs out.
-            if let Some(answers) = answers {
-                let _ = answers.send(answer).await;
-            }
+            let _ = answers.send(caller.call(claimed).await).await;
             drop(place);
         });
     }

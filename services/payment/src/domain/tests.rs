@@ -115,13 +115,11 @@ impl Shop {
         }
     }
 
-    /// As the claiming statement does.
     fn claim(&mut self) {
         let Some(payment) = &mut self.payment else { return };
         if matches!(payment.state, State::Due | State::Cancelling | State::RefundDue) {
             let was_uncertain = payment.uncertain;
-            payment.attempts += 1;
-            payment.uncertain = true;
+            *payment = payment.attempted(Duration::from_secs(4));
             self.under_way.push(Call { payment: payment.clone(), was_uncertain });
         }
     }

@@ -40,14 +40,13 @@ impl Orders {
 
     /// Claims as many of these new payments as there are places for their calls.
     fn claim(&self, payments: &mut [Payment]) -> Vec<(Payment, Place)> {
-        let mut due: Vec<&mut Payment> =
-            payments.iter_mut().filter(|payment| payment.state == State::Due).collect();
-        let places = self.caller.reserve(due.len());
-        due.iter_mut()
-            .zip(places)
+        let is_due = |payment: &&mut Payment| payment.state == State::Due;
+        let places = self.caller.reserve(payments.iter_mut().filter(is_due).count());
+        let claimed = payments.iter_mut().filter(is_due).zip(places);
+        claimed
             .map(|(payment, place)| {
-                **payment = payment.clone().attempted(self.caller.claim());
-                ((*payment).clone(), place)
+                *payment = payment.attempted(self.caller.claim());
+                (payment.clone(), place)
             })
             .collect()
     }

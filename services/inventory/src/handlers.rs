@@ -2,6 +2,7 @@
 //! order, and written with one statement per table.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use events::topology::{ConsumerSpec, INVENTORY};
 use events::{Data, Event};
@@ -16,6 +17,8 @@ pub struct Orders;
 impl Consumer for Orders {
     type Message = Event;
     const SPEC: &'static ConsumerSpec = &INVENTORY;
+    // Twice the usual: an order waits longer for its card.
+    const PACE: Duration = Duration::from_millis(20);
 
     async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {
         let orders: BTreeSet<&str> = batch.iter().map(|event| event.order_id().as_str()).collect();

@@ -2,6 +2,7 @@
 //! are noted; these are the others: there was no place, they are tried again, they are refunds, or another instance has left
 //! them undone.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use messaging::bounded;
@@ -58,6 +59,7 @@ async fn claim_some(desk: &Desk) -> Result<bool, sqlx::Error> {
     }
     let claimed = bounded(claim(desk, places.len())).await?;
     let is_full = claimed.len() == places.len();
+    desk.caller.is_behind.store(is_full, Ordering::Relaxed);
     for (claimed, place) in claimed.into_iter().zip(places) {
         desk.caller.start(claimed, place);
     }

@@ -8,6 +8,7 @@ mod circuit;
 mod claims;
 mod results;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,8 @@ pub struct Caller {
     circuit: Mutex<Circuit>,
     places: Arc<Semaphore>,
     in_flight: u32,
+    /// Older payments wait for places.
+    is_behind: AtomicBool,
     /// Weak, so that they end with the last call after a stop.
     answers: mpsc::WeakSender<Answer>,
 }
@@ -77,13 +80,19 @@ impl Caller {
             circuit: Mutex::default(),
             places: Arc::new(Semaphore::new(in_flight as usize)),
             in_flight,
+            is_behind: AtomicBool::new(false),
             answers: sender.downgrade(),
         };
         (caller, Answers { sender, incoming })
     }
 
+    /// Places for new payments. None while older ones wait: new ones line up behind them.
+    pub fn reserve_for_new(&self, most: usize) -> Vec<Place> {
+        if self.is_behind.load(Ordering::Relaxed) { Vec::new() } else { self.reserve(most) }
+    }
+
     /// Places that are free now, as many as the circuit admits. None after the end.
-    pub fn reserve(&self, most: usize) -> Vec<Place> {
+    fn reserve(&self, most: usize) -> Vec<Place> {
         let admitted = self.circuit().admit(most, Instant::now());
         let free = || Arc::clone(&self.places).try_acquire_owned().ok();
         std::iter::from_fn(free).take(admitted).collect()

@@ -41,7 +41,7 @@ impl Orders {
     /// Claims as many of these new payments as there are places for their calls.
     fn claim(&self, payments: &mut [Payment]) -> Vec<(Payment, Place)> {
         let is_due = |payment: &&mut Payment| payment.state == State::Due;
-        let places = self.caller.reserve(payments.iter_mut().filter(is_due).count());
+        let places = self.caller.reserve_for_new(payments.iter_mut().filter(is_due).count());
         let claimed = payments.iter_mut().filter(is_due).zip(places);
         claimed
             .map(|(payment, place)| {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::json;
 use testing::{SAMPLE, eventually};
 
@@ -56,6 +58,27 @@ async fn more_orders_than_places_for_calls_are_all_charged_once() {
     shop.until_count(60, "captured").await;
     shop.world.settle(&shop.payment).await;
     assert_eq!(shop.world.published("orders.payment-captured.*").await.len(), 60);
+}
+
+#[tokio::test]
+async fn new_orders_line_up_behind_those_that_wait_for_a_place() {
+    let shop = Shop::open_with(&[("CHARGES_IN_FLIGHT", "2")]).await;
+    shop.behave(json!({"delayMs": 50})).await;
+    for n in 0..40 {
+        shop.create(&format!("old-{n}")).await;
+    }
+    shop.until_count(10, "captured").await;
+    for n in 0..20 {
+        shop.create(&format!("new-{n}")).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    shop.until_count(60, "captured").await;
+    let charged: Vec<String> = sqlx::query_scalar("select reference from charges order by created_at")
+        .fetch_all(shop.processor.pool())
+        .await
+        .unwrap();
+    let first = charged.iter().position(|order| order.starts_with("new")).unwrap();
+    assert!(first >= 36, "new orders overtook old ones: {charged:?}");
 }
 
 #[tokio::test]

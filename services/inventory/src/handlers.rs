@@ -17,7 +17,8 @@ pub struct Orders;
 impl Consumer for Orders {
     type Message = Event;
     const SPEC: &'static ConsumerSpec = &INVENTORY;
-    // Twice the usual: an order waits longer for its card.
+
+    /// Twice the usual: an order waits longer for its card.
     const PACE: Duration = Duration::from_millis(20);
 
     async fn handle(&self, tx: &mut PgConnection, batch: &[Received<Event>]) -> Result<(), Failure> {

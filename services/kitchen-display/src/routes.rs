@@ -5,15 +5,16 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router, middleware};
+use axum::{Extension, Json, Router, middleware};
 use events::OrderId;
 use futures::{Stream, StreamExt, future};
+use messaging::TraceContext;
 use serde::Serialize;
-use service::{Problem, StaffToken, staff, trace_of};
+use service::{Problem, StaffToken, staff};
 use time::OffsetDateTime;
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
@@ -102,28 +103,28 @@ fn no_ticket() -> Problem {
 
 async fn start(
     State(kitchen): State<Kitchen>,
-    headers: HeaderMap,
+    Extension(trace): Extension<TraceContext>,
     Path(order_id): Path<String>,
 ) -> Result<Json<Answer>, Problem> {
-    bump(&kitchen, &headers, order_id, Bump::Start).await
+    bump(&kitchen, trace, order_id, Bump::Start).await
 }
 
 async fn finish(
     State(kitchen): State<Kitchen>,
-    headers: HeaderMap,
+    Extension(trace): Extension<TraceContext>,
     Path(order_id): Path<String>,
 ) -> Result<Json<Answer>, Problem> {
-    bump(&kitchen, &headers, order_id, Bump::Finish).await
+    bump(&kitchen, trace, order_id, Bump::Finish).await
 }
 
 async fn bump(
     kitchen: &Kitchen,
-    headers: &HeaderMap,
+    trace: TraceContext,
     order_id: String,
     bump: Bump,
 ) -> Result<Json<Answer>, Problem> {
     let order_id = OrderId::try_from(order_id).map_err(Problem::unprocessable)?;
-    match kitchen.counter.bump(&order_id, bump, trace_of(headers)).await? {
+    match kitchen.counter.bump(&order_id, bump, trace).await? {
         Outcome::Done(ticket) => Ok(Json(Answer::new(order_id, &ticket))),
         Outcome::Refused(refused) => Err(Problem::new(StatusCode::CONFLICT, refused.reason())),
         Outcome::Unknown => Err(no_ticket()),

@@ -52,7 +52,7 @@ fn unquote(text: &str) -> Option<String> {
 
 /// Of the order as it was understood, so that spacing, spelling and the order of fields make no difference.
 /// Prices are left out: they are ours, and a repetition is one even if they changed meanwhile.
-pub fn fingerprint(request: &Request) -> [u8; 32] {
+fn fingerprint(request: &Request) -> [u8; 32] {
     let lines: Vec<_> = request.items.iter().map(|item| (&item.sku, item.quantity)).collect();
     Sha256::digest(json!([request.customer, request.email, lines]).to_string()).into()
 }
@@ -63,9 +63,10 @@ pub struct Running(Arc<Mutex<HashSet<String>>>);
 
 impl Running {
     /// `None` while the key is in use. Otherwise it is, until the [`Claim`] is dropped.
-    pub fn claim(&self, key: &str) -> Option<Claim> {
+    pub fn claim(&self, key: String, request: &Request) -> Option<Claim> {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.insert(key.to_owned()).then(|| Claim { running: self.clone(), key: key.to_owned() })
+        let is_free = keys.insert(key.clone());
+        is_free.then(|| Claim { running: self.clone(), key, fingerprint: fingerprint(request) })
     }
 }
 
@@ -73,13 +74,8 @@ impl Running {
 /// under way.
 pub struct Claim {
     running: Running,
-    key: String,
-}
-
-impl Claim {
-    pub fn key(&self) -> &str {
-        &self.key
-    }
+    pub key: String,
+    pub fingerprint: [u8; 32],
 }
 
 impl Drop for Claim {
@@ -122,9 +118,12 @@ mod tests {
     #[test]
     fn a_running_key_is_refused_until_its_order_is_done() {
         let running = Running::default();
-        let claim = running.claim("k").expect("free");
-        assert!(running.claim("k").is_none());
-        drop(claim);
-        assert!(running.claim("k").is_some());
+        let customer = "c-1".to_owned().try_into().expect("valid");
+        let request = Request { customer, email: None, items: Vec::new() };
+        let claim = || running.claim("k".to_owned(), &request);
+        let first = claim().expect("free");
+        assert!(claim().is_none());
+        drop(first);
+        assert!(claim().is_some());
     }
 }

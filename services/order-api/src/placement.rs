@@ -6,7 +6,7 @@ use messaging::{Outgoing, TraceContext};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::idempotency::{self, Claim};
+use crate::idempotency::Claim;
 use crate::request::Request;
 
 pub struct Placement {
@@ -19,13 +19,11 @@ pub struct Placement {
     pub created: Outgoing,
     /// Set when the request has an Idempotency-Key.
     pub claim: Option<Claim>,
-    pub fingerprint: [u8; 32],
 }
 
 impl Placement {
     pub fn new(request: Request, claim: Option<Claim>, trace: &TraceContext) -> Placement {
         let (order_id, total) = (new_order_id(), request.total());
-        let fingerprint = idempotency::fingerprint(&request);
         let items = serde_json::to_string(&request.items).expect("items have only string keys");
         let Request { customer, email, items: lines } = request;
         let event = OrderCreated {
@@ -36,7 +34,7 @@ impl Placement {
             total,
         };
         let created = Outgoing::event(&Event::new(event, Some(1)), trace);
-        Placement { order_id, customer, email, items, total, created, claim, fingerprint }
+        Placement { order_id, customer, email, items, total, created, claim }
     }
 }
 

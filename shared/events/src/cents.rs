@@ -54,7 +54,8 @@ impl Sum for Cents {
 impl Serialize for Cents {
     /// Written as raw JSON, because a float would print `4.5`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        RawValue::from_string(self.to_string()).map_err(serde::ser::Error::custom)?.serialize(serializer)
+        let json = self.to_string();
+        serde_json::from_str::<&RawValue>(&json).map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
 }
 

@@ -93,7 +93,10 @@ impl Event {
             sequence: self.sequence,
             data: &self.data,
         };
-        serde_json::to_vec(&wire).expect("an event has only string keys and finite numbers")
+        // Most orders fit, so that it need not grow.
+        let mut body = Vec::with_capacity(512);
+        serde_json::to_writer(&mut body, &wire).expect("an event has only string keys and finite numbers");
+        body
     }
 }
 

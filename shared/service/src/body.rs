@@ -5,9 +5,8 @@
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 
@@ -17,23 +16,24 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// A client that sends more than this does see the connection close.
 const MAX_DRAINED_BYTES: usize = 32 * 1024 * 1024;
 
-pub async fn bound(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+/// The request with all of its body, or why not.
+pub async fn read(request: Request, within: Duration) -> Result<Request, Response> {
     let (parts, body) = request.into_parts();
-    match tokio::time::timeout(limit, read(body.into_data_stream())).await {
-        Ok(Ok(body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
-        Ok(Err(problem)) => problem.into_response(),
+    match tokio::time::timeout(within, collect(body.into_data_stream())).await {
+        Ok(Ok(body)) => Ok(Request::from_parts(parts, Body::from(body))),
+        Ok(Err(problem)) => Err(problem.into_response()),
         Err(_) => {
             metrics::counter!("http_connections_cut_total", "why" => "slow body").increment(1);
             let detail = "the body did not arrive in time; nothing was done";
             let mut response = Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response();
             // The rest of it may still come and would be taken for the next request.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            response
+            Err(response)
         }
     }
 }
 
-async fn read(mut chunks: BodyDataStream) -> Result<Vec<u8>, Problem> {
+async fn collect(mut chunks: BodyDataStream) -> Result<Vec<u8>, Problem> {
     let (mut kept, mut seen) = (Vec::new(), 0);
     while let Some(chunk) = chunks.next().await {
         let chunk =

@@ -11,10 +11,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
@@ -124,19 +123,25 @@ fn too_many(detail: &'static str, wait: Duration) -> Problem {
         .retry_after(u32::try_from(seconds).unwrap_or(u32::MAX).max(1))
 }
 
-/// Middleware for the routes that cost something: `from_fn(service::limit_clients)`.
-pub async fn limit(Extension(clients): Extension<Arc<Clients>>, request: Request, next: Next) -> Response {
-    let Err(wait) = clients.admit(request.headers(), request.extensions()) else {
-        return next.run(request).await;
-    };
-    metrics::counter!("http_refused_total", "why" => "rate").increment(1);
-    let problem = too_many("you ask faster than one client may; wait as long as Retry-After says", wait);
-    let state = HeaderValue::from_str(&format!("\"client\";r=0;t={}", problem.retry_after.unwrap_or(1)));
-    let mut response = problem.into_response();
-    // draft-ietf-httpapi-ratelimit-headers, as far as it has come.
-    response.headers_mut().insert("ratelimit-policy", clients.policy.clone());
-    response.headers_mut().insert("ratelimit", state.expect("digits and quotes"));
-    response
+/// For the routes that cost something: a handler that takes it has its clients limited.
+pub struct Admitted;
+
+impl<S: Sync> FromRequestParts<S> for Admitted {
+    type Rejection = Response;
+
+    async fn from_request_parts(request: &mut Parts, _: &S) -> Result<Admitted, Response> {
+        let Some(clients) = request.extensions.get::<Arc<Clients>>() else { return Ok(Admitted) };
+        let Err(wait) = clients.admit(&request.headers, &request.extensions) else { return Ok(Admitted) };
+        metrics::counter!("http_refused_total", "why" => "rate").increment(1);
+        let problem = too_many("you ask faster than one client may; wait as long as Retry-After says", wait);
+        let state = format!("\"client\";r=0;t={}", problem.retry_after.unwrap_or(1));
+        let mut response = problem.into_response();
+        // draft-ietf-httpapi-ratelimit-headers, as far as it has come.
+        response.headers_mut().insert("ratelimit-policy", clients.policy.clone());
+        let state = HeaderValue::from_str(&state).expect("digits and quotes");
+        response.headers_mut().insert("ratelimit", state);
+        Err(response)
+    }
 }
 
 struct Buckets {

@@ -158,7 +158,7 @@ fn tell(event: &Event, refusals: &Refusals) {
 }
 
 /// The trace an HTTP request belongs to: the caller's, or a new one.
-pub fn trace_of(headers: &axum::http::HeaderMap) -> TraceContext {
+pub(crate) fn trace_of(headers: &axum::http::HeaderMap) -> TraceContext {
     let get = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     TraceContext::from_parts(get("traceparent"), get("tracestate"))
 }

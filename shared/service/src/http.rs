@@ -1,21 +1,20 @@
 //! What stands around a service's routes: health and metrics, bounds on body, time and number, security headers.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Extension, Router};
+use futures::FutureExt;
 use messaging::span::{KeyValue, Span, SpanKind};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::clients::Clients;
 use crate::connect::trace_of;
@@ -27,6 +26,19 @@ use crate::{Problem, body};
 /// Asked every few seconds by machines; their traces would hide all others.
 const QUIET: [&str; 3] = ["/health/live", "/health/ready", "/metrics"];
 const MAX_REQUEST_TIME: Duration = Duration::from_secs(15);
+const SECURITY: [(header::HeaderName, HeaderValue); 3] = [
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+];
+
+/// What [`around`] needs.
+struct Bounds {
+    /// Requests that may be under way.
+    places: Semaphore,
+    body_time: Duration,
+    clients: Arc<Clients>,
+}
 
 pub fn router(
     routes: Router,
@@ -37,32 +49,18 @@ pub fn router(
 ) -> Router {
     let saturation = Saturation::of(&health);
     let ready = move || health.clone().ready();
-    let header = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     let ours = Router::new()
         .route("/health/live", get(|| async { "live" }))
         .route("/health/ready", get(ready))
         .route("/metrics", get(async move || saturation.render(&metrics)));
     #[cfg(feature = "failpoints")]
     let ours = ours.merge(crate::failpoints::routes());
-    let places = Arc::new(Semaphore::new(edge.http_requests as usize));
-    let body_time = Duration::from_secs(edge.http_body_seconds);
-    // As one layer: the router would box each, for every request, and all that is within it.
-    let around = ServiceBuilder::new()
-        .layer(header(header::REFERRER_POLICY, "no-referrer"))
-        .layer(header(header::X_FRAME_OPTIONS, "DENY"))
-        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(middleware::from_fn(observe))
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
-            tracing::error!("a request handler panicked");
-            let problem =
-                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect on our side; nothing was stored");
-            problem.into_response()
-        }))
-        .layer(middleware::from_fn(bound_time))
-        .layer(Extension(clients))
-        .layer(middleware::from_fn_with_state(body_time, body::bound));
+    let bounds = Bounds {
+        places: Semaphore::new(edge.http_requests as usize),
+        body_time: Duration::from_secs(edge.http_body_seconds),
+        clients,
+    };
     routes
-        .layer(middleware::from_fn_with_state(places, bound_number))
         .merge(ours)
         .fallback(|| async {
             Problem::not_found("there is nothing here; see /openapi.json or the README for the routes")
@@ -73,39 +71,20 @@ pub fn router(
                 "this address exists, but not for this method; see the Allow header",
             )
         })
-        .layer(around)
-}
-
-/// Refuses what is too much at once, rather than let it wait for its time to run out. Health and metrics are not
-/// among it: they tell of the crowd.
-async fn bound_number(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    let Ok(_place) = places.try_acquire() else {
-        metrics::counter!("http_refused_total", "why" => "crowd").increment(1);
-        return Problem::unavailable("too many requests are under way; nothing was done, please try again")
-            .into_response();
-    };
-    next.run(request).await
-}
-
-/// With its body, however slowly that comes.
-async fn bound_time(request: Request, next: Next) -> Response {
-    timeout(MAX_REQUEST_TIME, next.run(request)).await.unwrap_or_else(|_| {
-        Problem::unavailable("no answer in time; it is not known whether what was asked has happened")
-            .into_response()
-    })
+        .layer(middleware::from_fn_with_state(Arc::new(bounds), around))
 }
 
 /// Gives the request a span, and counts it, whoever answers it: rate, errors and duration, by route pattern so that ids do not
 /// become labels.
-async fn observe(mut request: Request, next: Next) -> Response {
+///
+/// All of it is one layer: the router boxes each, and copies what is within it, for every request.
+async fn around(State(bounds): State<Arc<Bounds>>, mut request: Request, next: Next) -> Response {
     let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let mut span = route
-        .as_deref()
-        .filter(|route| !QUIET.contains(route))
-        .map(|route| begin_span(&mut request, method, route));
+    let told = route.as_deref().filter(|route| !QUIET.contains(route));
+    let mut span = told.map(|route| begin_span(&mut request, method, route));
     let started = Instant::now();
-    let response = next.run(request).await;
+    let mut response = answer(&bounds, told.is_some(), request, next).await;
     let (route, status) = (route.unwrap_or_else(|| "unmatched".to_owned()), response.status());
     metrics::counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status.as_str().to_owned())
         .increment(1);
@@ -117,10 +96,45 @@ async fn observe(mut request: Request, next: Next) -> Response {
             span.fail(status.to_string());
         }
     }
+    for (name, value) in SECURITY {
+        response.headers_mut().entry(name).or_insert(value);
+    }
     response
 }
 
-/// Takes the place of the caller's `traceparent`, so that whatever the route does goes under it.
+/// Within a time, with the body, however slowly that comes; and whatever happens, with an answer.
+async fn answer(bounds: &Bounds, is_bounded: bool, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(Arc::clone(&bounds.clients));
+    let answered = timeout(MAX_REQUEST_TIME, async {
+        let request = match body::read(request, bounds.body_time).await {
+            Ok(request) => request,
+            Err(refusal) => return refusal,
+        };
+        // Too much at once is refused, rather than let it wait for its time to run out. Health and metrics are not among
+        // it: they tell of the crowd.
+        let place = is_bounded.then(|| bounds.places.try_acquire());
+        if let Some(Err(_)) = place {
+            metrics::counter!("http_refused_total", "why" => "crowd").increment(1);
+            let detail = "too many requests are under way; nothing was done, please try again";
+            return Problem::unavailable(detail).into_response();
+        }
+        next.run(request).await
+    });
+    match AssertUnwindSafe(answered).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => {
+            Problem::unavailable("no answer in time; it is not known whether what was asked has happened")
+                .into_response()
+        }
+        Err(_) => {
+            tracing::error!("a request handler panicked");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect on our side; nothing was stored")
+                .into_response()
+        }
+    }
+}
+
+/// Whatever the route does goes under it: the route finds its `Extension<TraceContext>`.
 fn begin_span(request: &mut Request, method: &'static str, route: &str) -> Span {
     let span =
         Span::start(format!("{method} {route}"), SpanKind::Server, &trace_of(request.headers()), || {
@@ -131,15 +145,7 @@ fn begin_span(request: &mut Request, method: &'static str, route: &str) -> Span 
                 KeyValue::new("http.route", route.to_owned()),
             ]
         });
-    let context = span.context();
-    for (name, value) in
-        [("traceparent", Some(&context.traceparent)), ("tracestate", context.tracestate.as_ref())]
-    {
-        match value.and_then(|value| HeaderValue::from_str(value).ok()) {
-            Some(value) => request.headers_mut().insert(name, value),
-            None => request.headers_mut().remove(name),
-        };
-    }
+    request.extensions_mut().insert(span.context().clone());
     span
 }
 

@@ -21,9 +21,8 @@ mod spans;
 pub mod staff;
 mod telemetry;
 
-pub use clients::limit as limit_clients;
+pub use clients::Admitted;
 pub use config::Config;
-pub use connect::trace_of;
 pub use media::require_json;
 pub use problem::Problem;
 pub use run::Service;

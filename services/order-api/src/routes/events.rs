@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
-use service::Problem;
+use service::{Admitted, Problem};
 use sqlx::PgPool;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -31,10 +30,7 @@ struct Following {
 }
 
 pub fn routes(pool: PgPool, watch: Watch) -> OpenApiRouter {
-    OpenApiRouter::new()
-        .routes(routes!(events))
-        .route_layer(middleware::from_fn(service::limit_clients))
-        .with_state(Following { pool, watch })
+    OpenApiRouter::new().routes(routes!(events)).with_state(Following { pool, watch })
 }
 
 /// One event of the stream.
@@ -71,6 +67,7 @@ struct StatusEvent {
             content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
     ))]
 async fn events(
+    _: Admitted,
     State(Following { pool, watch }): State<Following>,
     id: Result<Path<String>, axum::extract::rejection::PathRejection>,
     headers: HeaderMap,

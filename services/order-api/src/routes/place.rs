@@ -1,17 +1,16 @@
 //! `POST /orders`
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use events::Cents;
 use messaging::TraceContext;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use service::Problem;
+use service::{Admitted, Problem};
 use sqlx::PgPool;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
@@ -39,10 +38,7 @@ pub struct Placing {
 }
 
 pub fn routes(placing: Placing) -> OpenApiRouter {
-    OpenApiRouter::new()
-        .routes(routes!(place))
-        .route_layer(middleware::from_fn(service::limit_clients))
-        .with_state(placing)
+    OpenApiRouter::new().routes(routes!(place)).with_state(placing)
 }
 
 /// An order to be placed. Unknown fields are ignored.
@@ -139,6 +135,8 @@ struct Accepted {
             body = openapi::Problem, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
     ))]
 async fn place(
+    _: Admitted,
+    Extension(trace): Extension<TraceContext>,
     State(placing): State<Placing>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -146,16 +144,15 @@ async fn place(
     let key = idempotency::read(&headers)?;
     let request = Request::parse(&headers, &body.map_err(unreadable)?)?;
     placing.backlog.check()?;
-    let claim = match &key {
-        Some(key) => Some(placing.running.claim(key).ok_or_else(still_running)?),
+    let claim = match key {
+        Some(key) => Some(placing.running.claim(key, &request).ok_or_else(still_running)?),
         None => None,
     };
-    let trace = service::trace_of(&headers);
+    let asked = claim.as_ref().map(|claim| (claim.key.clone(), claim.fingerprint));
     let placement = Placement::new(request, claim, &trace);
-    let (order_id, total, fingerprint) =
-        (placement.order_id.to_string(), placement.total, placement.fingerprint);
-    match (placing.writer.write(placement).await?, key) {
-        (Outcome::KeyTaken, Some(key)) => replay(&placing.pool, &key, &fingerprint).await,
+    let (order_id, total) = (placement.order_id.to_string(), placement.total);
+    match (placing.writer.write(placement).await?, asked) {
+        (Outcome::KeyTaken, Some((key, fingerprint))) => replay(&placing.pool, &key, &fingerprint).await,
         (Outcome::Stored | Outcome::KeyTaken, _) => Ok(accepted(order_id, total, &trace)),
     }
 }

@@ -7,7 +7,6 @@ use events::Cents;
 use messaging::outbox::Columns;
 use sqlx::{PgConnection, PgPool};
 
-use crate::idempotency::Claim;
 use crate::placement::Placement;
 
 /// Stores the orders in one statement and one commit, and returns the ids of those it stored. The others'
@@ -60,8 +59,8 @@ pub async fn accept(
     .bind(orders.iter().map(|order| order.email.as_deref()).collect::<Vec<_>>())
     .bind(orders.iter().map(|order| order.items.as_str()).collect::<Vec<_>>())
     .bind(orders.iter().map(|order| order.total.0).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.claim.as_ref().map(Claim::key)).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.fingerprint.as_slice()).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.claim.as_ref().map(|claim| claim.key.as_str())).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.claim.as_ref().map(|claim| &claim.fingerprint[..])).collect::<Vec<_>>())
     .bind(outbox.ids)
     .bind(outbox.kinds)
     .bind(outbox.subjects)

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use async_nats::HeaderName;
 use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::message::PublishMessage;
 use time::format_description::well_known::Rfc3339;
@@ -78,15 +79,17 @@ impl Relay {
         };
         let span = publish_span(subject, &row, &said);
         if row.headers.is_none() {
-            headers.insert("ce-specversion", "1.0");
-            headers.insert("ce-id", row.event_id.as_str());
-            headers.insert("ce-type", row.event_type);
-            headers.insert("ce-source", format!("/{}", self.source));
-            headers.insert("ce-time", row.occurred_at.format(&Rfc3339).unwrap_or_default());
+            // Names that are not copied for each message.
+            let name = HeaderName::from_static;
+            headers.insert(name("ce-specversion"), "1.0");
+            headers.insert(name("ce-id"), row.event_id.as_str());
+            headers.insert(name("ce-type"), row.event_type);
+            headers.insert(name("ce-source"), format!("/{}", self.source));
+            headers.insert(name("ce-time"), row.occurred_at.format(&Rfc3339).unwrap_or_default());
             let trace = span.context();
-            headers.insert("traceparent", trace.traceparent.as_str());
+            headers.insert(name("traceparent"), trace.traceparent.as_str());
             if let Some(tracestate) = &trace.tracestate {
-                headers.insert("tracestate", tracestate.as_str());
+                headers.insert(name("tracestate"), tracestate.as_str());
             }
         }
         let message = PublishMessage::build().payload(row.body.into()).headers(headers);

@@ -3,13 +3,13 @@
 
 use async_nats::jetstream::publish::PublishAck;
 use events::topology::DLQ;
-use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgConnection, Row as _};
 use time::OffsetDateTime;
 
 /// Rows per claim: enough to hide the round trips.
 pub const BATCH: i64 = 1_000;
 
-#[derive(sqlx::FromRow)]
 pub struct Row {
     pub id: i64,
     pub created_at: OffsetDateTime,
@@ -21,6 +21,24 @@ pub struct Row {
     pub tracestate: Option<String>,
     pub headers: Option<Vec<u8>>,
     pub body: Vec<u8>,
+}
+
+/// By position: a name would be looked up for each row.
+impl FromRow<'_, PgRow> for Row {
+    fn from_row(row: &PgRow) -> Result<Row, sqlx::Error> {
+        Ok(Row {
+            id: row.try_get(0)?,
+            created_at: row.try_get(1)?,
+            event_id: row.try_get(2)?,
+            event_type: row.try_get(3)?,
+            subject: row.try_get(4)?,
+            occurred_at: row.try_get(5)?,
+            traceparent: row.try_get(6)?,
+            tracestate: row.try_get(7)?,
+            headers: row.try_get(8)?,
+            body: row.try_get(9)?,
+        })
+    }
 }
 
 /// A row the broker has stored, and where.

@@ -2,6 +2,7 @@
 
 use askama::Template;
 use events::{Cents, Item};
+use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::{Address, Message};
@@ -75,7 +76,11 @@ impl Letter {
         let recipient = recipient(mail.email.as_deref(), &mail.customer_id)?;
         let message_id = message_id(mail.says.kind(), &mail.order_id);
         let (text, html) = render(mail).map_err(|error| format!("cannot be written: {error}"))?;
+        let envelope = Envelope::new(Some(from.email.clone()), vec![recipient.clone()])
+            .map_err(|error| format!("has no envelope: {error}"))?;
         let message = Message::builder()
+            // Said here, it need not be read from the headers.
+            .envelope(envelope)
             .from(from.clone())
             .to(Mailbox::new(None, recipient.clone()))
             .subject(format!("{}: {}", subject(&mail.says), mail.order_id))

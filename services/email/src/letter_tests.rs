@@ -51,6 +51,19 @@ fn a_mail_has_both_bodies_and_its_stable_id() {
     }
 }
 
+/// A line that is too long for it has the whole body encoded, which is a third of the work of a mail.
+#[test]
+fn the_usual_mail_goes_as_it_is_written() {
+    let items = vec![item("Blueberry Muffin", 100_000, 100)];
+    for says in [Says::Received { items, total: Cents(10_000_000) }, Says::Ready] {
+        let mut order = mail(says);
+        let id = "order-0199e5a2b3c-5f0c7f0e2b9d4c3aa1b2c3d4e5f60718".to_owned();
+        order.order_id = id.try_into().expect("valid");
+        let raw = raw(&order);
+        assert_eq!(raw.matches("Content-Transfer-Encoding: 7bit").count(), 2, "{raw}");
+    }
+}
+
 #[test]
 fn nothing_a_customer_names_becomes_markup_or_a_header() {
     let items = vec![item("<script>alert(1)</script>", 100, 1)];

@@ -96,7 +96,7 @@ impl Smtp {
             failpoint::dies_at("mail-before-send");
             let taken = match is_plain {
                 true => connection.smtp.message(&mail).await,
-                false => connection.smtp.send(message.envelope(), &mail).await,
+                false => Box::pin(connection.smtp.send(message.envelope(), &mail)).await,
             };
             taken.map_err(|error| {
                 let perhaps_sent = error.status().is_none() && !error.is_client();
@@ -140,7 +140,8 @@ impl Smtp {
     }
 
     async fn connect(&self) -> Result<Connection, Undelivered> {
-        match timeout(PATIENCE, self.try_connect()).await {
+        // On the heap: it is rare, and its state would be carried by every mail.
+        match timeout(PATIENCE, Box::pin(self.try_connect())).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(waiting(format!("the SMTP server takes no mail: {error:#}"))),
             Err(_) => Err(waiting(SILENT)),

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderName};
 use events::{Event, topology};
 
 use crate::TraceContext;
@@ -45,7 +45,7 @@ impl Message for Event {
 
 /// Binary-mode CloudEvents name their version; a message without the header is read as 1.0.
 fn check_spec_version(headers: Option<&HeaderMap>) -> Result<(), String> {
-    match headers.and_then(|headers| headers.get("ce-specversion")) {
+    match headers.and_then(|headers| headers.get(HeaderName::from_static("ce-specversion"))) {
         Some(version) if version.as_str() != "1.0" => {
             Err(format!("unknown version: ce-specversion {:?}, this consumer reads 1.0", version.as_str()))
         }

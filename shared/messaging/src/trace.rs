@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderName};
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 use uuid::Uuid;
 
@@ -30,7 +30,7 @@ impl TraceContext {
     }
 
     pub fn from_headers(headers: Option<&HeaderMap>) -> TraceContext {
-        let get = |name: &str| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
+        let get = |name| Some(headers?.get(HeaderName::from_static(name))?.as_str());
         TraceContext::from_parts(get("traceparent"), get("tracestate"))
     }
 

@@ -57,6 +57,8 @@ impl Arrivals {
             self.book.left_late();
         }
         let (book, stop) = (self.book.clone(), self.stop.clone());
+        // In a task it would be copied some four times.
+        let request = Box::pin(request);
         let one = async move {
             let left = Instant::now();
             if let Some(answer) = stop.run_until_cancelled_owned(request).await {

@@ -96,18 +96,14 @@ impl Client {
         }
     }
 
-    /// On the heap, for it is rare: within the task of each request it would make that ten times as large, and a task is
-    /// copied where it is spawned.
     async fn connect(&self) -> Result<Connection, &'static str> {
-        let connecting = async {
-            let stream = TcpStream::connect(&self.0.address).await?;
-            stream.set_nodelay(true)?;
-            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-            // It ends with the connection; what went wrong is told to the request.
-            tokio::spawn(connection);
-            anyhow::Ok(sender)
-        };
-        Box::pin(connecting).await.map_err(|_| "no connection")
+        let stream = TcpStream::connect(&self.0.address).await.map_err(|_| "no connection")?;
+        stream.set_nodelay(true).map_err(|_| "no connection")?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|_| "no connection")?;
+        // It ends with the connection; what went wrong is told to the request.
+        tokio::spawn(connection);
+        Ok(sender)
     }
 }
 

@@ -84,10 +84,11 @@ async fn read<W: Worker>(crew: &Arc<Crew<W>>) -> Result<(), SetupError> {
             let places = if delivery.delivered > 1 { runtime.settings.workers as u32 } else { 1 };
             let Ok(place) = Arc::clone(&crew.places).acquire_many_owned(places).await else { break Ok(()) };
             let crew = Arc::clone(crew);
-            under_way.spawn(async move {
+            // On the heap: a task is copied where it is spawned and where it ends, and this one has some 10 KB.
+            under_way.spawn(Box::pin(async move {
                 crew.attend(delivery).await;
                 drop(place);
-            });
+            }));
         }
     };
     under_way.join_all().await;

@@ -55,7 +55,9 @@ fn a_mail_has_both_bodies_and_its_stable_id() {
 #[test]
 fn the_usual_mail_goes_as_it_is_written() {
     let items = vec![item("Blueberry Muffin", 100_000, 100)];
-    for says in [Says::Received { items, total: Cents(10_000_000) }, Says::Ready] {
+    let reason = "the card was declined by the bank that issued it".to_owned();
+    let received = Says::Received { items, total: Cents(10_000_000) };
+    for says in [received, Says::Cancelled { reason }, Says::Ready] {
         let mut order = mail(says);
         let id = "order-0199e5a2b3c-5f0c7f0e2b9d4c3aa1b2c3d4e5f60718".to_owned();
         order.order_id = id.try_into().expect("valid");

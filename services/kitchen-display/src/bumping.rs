@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use events::{Data, Event, OrderId, TicketReady, TicketStarted};
-use messaging::{Outgoing, TraceContext};
+use messaging::Outgoing;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
@@ -32,13 +32,8 @@ impl Counter {
         store::find(&self.pool, order_id.as_str()).await
     }
 
-    /// `request` is the trace to continue when the ticket has none of its own.
-    pub async fn bump(
-        &self,
-        order_id: &OrderId,
-        bump: Bump,
-        request: TraceContext,
-    ) -> Result<Outcome, sqlx::Error> {
+    /// What it says continues the order's trace.
+    pub async fn bump(&self, order_id: &OrderId, bump: Bump) -> Result<Outcome, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
         let Some(mut ticket) = store::lock_one(&mut tx, order_id.as_str()).await? else {
             return Ok(Outcome::Unknown);
@@ -48,7 +43,10 @@ impl Counter {
             Ok(Bumped::Before) => return Ok(Outcome::Done(ticket)),
             Ok(Bumped::Now) => {}
         }
-        let trace = ticket.order.as_ref().map_or(request, |order| order.trace.clone());
+        // Nothing else can be started.
+        let Some(trace) = ticket.order.as_ref().map(|order| order.trace.clone()) else {
+            return Ok(Outcome::Unknown);
+        };
         let event = Event::new(said(bump, order_id.clone()), None);
         let locked = [order_id.to_string()];
         store::save(&mut tx, &BTreeMap::from([(locked[0].clone(), ticket.clone())]), &locked).await?;

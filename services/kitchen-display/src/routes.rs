@@ -9,10 +9,9 @@ use axum::http::{StatusCode, header};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Extension, Json, Router, middleware};
+use axum::{Json, Router, middleware};
 use events::OrderId;
 use futures::{Stream, StreamExt, future};
-use messaging::TraceContext;
 use serde::Serialize;
 use service::{Problem, StaffToken, staff};
 use time::OffsetDateTime;
@@ -103,28 +102,21 @@ fn no_ticket() -> Problem {
 
 async fn start(
     State(kitchen): State<Kitchen>,
-    Extension(trace): Extension<TraceContext>,
     Path(order_id): Path<String>,
 ) -> Result<Json<Answer>, Problem> {
-    bump(&kitchen, trace, order_id, Bump::Start).await
+    bump(&kitchen, order_id, Bump::Start).await
 }
 
 async fn finish(
     State(kitchen): State<Kitchen>,
-    Extension(trace): Extension<TraceContext>,
     Path(order_id): Path<String>,
 ) -> Result<Json<Answer>, Problem> {
-    bump(&kitchen, trace, order_id, Bump::Finish).await
+    bump(&kitchen, order_id, Bump::Finish).await
 }
 
-async fn bump(
-    kitchen: &Kitchen,
-    trace: TraceContext,
-    order_id: String,
-    bump: Bump,
-) -> Result<Json<Answer>, Problem> {
+async fn bump(kitchen: &Kitchen, order_id: String, bump: Bump) -> Result<Json<Answer>, Problem> {
     let order_id = OrderId::try_from(order_id).map_err(Problem::unprocessable)?;
-    match kitchen.counter.bump(&order_id, bump, trace).await? {
+    match kitchen.counter.bump(&order_id, bump).await? {
         Outcome::Done(ticket) => Ok(Json(Answer::new(order_id, &ticket))),
         Outcome::Refused(refused) => Err(Problem::new(StatusCode::CONFLICT, refused.reason())),
         Outcome::Unknown => Err(no_ticket()),

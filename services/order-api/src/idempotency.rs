@@ -64,8 +64,7 @@ pub struct Running(Arc<Mutex<HashSet<String>>>);
 impl Running {
     /// `None` while the key is in use. Otherwise it is, until the [`Claim`] is dropped.
     pub fn claim(&self, key: String, request: &Request) -> Option<Claim> {
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_free = keys.insert(key.clone());
+        let is_free = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
         is_free.then(|| Claim { running: self.clone(), key, fingerprint: fingerprint(request) })
     }
 }

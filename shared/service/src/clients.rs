@@ -130,7 +130,7 @@ impl<S: Sync> FromRequestParts<S> for Admitted {
     type Rejection = Response;
 
     async fn from_request_parts(request: &mut Parts, _: &S) -> Result<Admitted, Response> {
-        let Some(clients) = request.extensions.get::<Arc<Clients>>() else { return Ok(Admitted) };
+        let clients = request.extensions.get::<Arc<Clients>>().expect("http.rs puts it there");
         let Err(wait) = clients.admit(&request.headers, &request.extensions) else { return Ok(Admitted) };
         metrics::counter!("http_refused_total", "why" => "rate").increment(1);
         let problem = too_many("you ask faster than one client may; wait as long as Retry-After says", wait);

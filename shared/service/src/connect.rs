@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use async_nats::{Event, jetstream};
-use messaging::TraceContext;
 use messaging::broker::{self, Refusals};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
@@ -155,12 +154,6 @@ fn tell(event: &Event, refusals: &Refusals) {
         ),
         Some(_) => {}
     }
-}
-
-/// The trace an HTTP request belongs to: the caller's, or a new one.
-pub(crate) fn trace_of(headers: &axum::http::HeaderMap) -> TraceContext {
-    let get = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    TraceContext::from_parts(get("traceparent"), get("tracestate"))
 }
 
 #[cfg(test)]

@@ -6,24 +6,24 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::FutureExt;
+use messaging::TraceContext;
 use messaging::span::{KeyValue, Span, SpanKind};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::clients::Clients;
-use crate::connect::trace_of;
 use crate::edge::Edge;
 use crate::figures::Saturation;
 use crate::health::Health;
 use crate::{Problem, body};
 
-/// Asked every few seconds by machines; their traces would hide all others.
+/// Asked every few seconds by machines; their traces would hide all others. They need no place: they tell of the crowd.
 const QUIET: [&str; 3] = ["/health/live", "/health/ready", "/metrics"];
 const MAX_REQUEST_TIME: Duration = Duration::from_secs(15);
 const SECURITY: [(header::HeaderName, HeaderValue); 3] = [
@@ -110,8 +110,7 @@ async fn answer(bounds: &Bounds, is_bounded: bool, mut request: Request, next: N
             Ok(request) => request,
             Err(refusal) => return refusal,
         };
-        // Too much at once is refused, rather than let it wait for its time to run out. Health and metrics are not among
-        // it: they tell of the crowd.
+        // Too much at once is refused, rather than let it wait for its time to run out.
         let place = is_bounded.then(|| bounds.places.try_acquire());
         if let Some(Err(_)) = place {
             metrics::counter!("http_refused_total", "why" => "crowd").increment(1);
@@ -149,6 +148,12 @@ fn begin_span(request: &mut Request, method: &'static str, route: &str) -> Span 
     span
 }
 
+/// The caller's, or a new one.
+fn trace_of(headers: &HeaderMap) -> TraceContext {
+    let get = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    TraceContext::from_parts(get("traceparent"), get("tracestate"))
+}
+
 /// A client may invent methods, and each would be a label for ever.
 fn known(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -182,7 +187,7 @@ mod tests {
 
     // Time passes at once where everybody waits for it.
     #[tokio::test(start_paused = true)]
-    async fn what_the_layers_answer_themselves_is_a_problem_and_is_counted() {
+    async fn whatever_goes_wrong_is_a_problem_is_counted_and_keeps_no_place() {
         let recorder = PrometheusBuilder::new().build_recorder();
         let _here = metrics::set_default_local_recorder(&recorder);
         let routes = Router::new()
@@ -191,7 +196,7 @@ mod tests {
             .route("/orders/{id}", post(|_: Bytes| async {}));
         let pool = PgPool::connect_lazy("postgres://nobody@127.0.0.1:9/nothing").unwrap();
         let health = Health { pool, jetstream: None, broker_optional: true };
-        let edge = Defaults::parse_from(["test"]).edge;
+        let edge = Defaults::parse_from(["test", "--http-requests", "1"]).edge;
         let clients = Arc::new(Clients::new(&edge));
         let router = router(routes, health, recorder.handle(), &edge, clients);
 
@@ -210,6 +215,8 @@ mod tests {
             assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff", "{path}");
             to_bytes(response.into_body(), 10_000).await.unwrap();
         }
+        let request = Request::builder().method("POST").uri("/orders/9").body(Body::empty()).unwrap();
+        assert_eq!(router.oneshot(request).await.unwrap().status(), StatusCode::OK);
         let counted = recorder.handle().render();
         for expected in [
             r#"http_requests_total{method="GET",route="/slow",status="503"} 1"#,

@@ -20,6 +20,7 @@ pub async fn accept(
     settle_within: Duration,
 ) -> Result<HashSet<String>, sqlx::Error> {
     let outbox = Columns::of(orders.iter().map(|order| &order.created));
+    let claims = || orders.iter().map(|order| order.claim.as_ref());
     let stored: Vec<String> = sqlx::query_scalar(
         "with incoming as (
              select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
@@ -59,8 +60,8 @@ pub async fn accept(
     .bind(orders.iter().map(|order| order.email.as_deref()).collect::<Vec<_>>())
     .bind(orders.iter().map(|order| order.items.as_str()).collect::<Vec<_>>())
     .bind(orders.iter().map(|order| order.total.0).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.claim.as_ref().map(|claim| claim.key.as_str())).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.claim.as_ref().map(|claim| &claim.fingerprint[..])).collect::<Vec<_>>())
+    .bind(claims().map(|claim| Some(claim?.key.as_str())).collect::<Vec<_>>())
+    .bind(claims().map(|claim| Some(&claim?.fingerprint[..])).collect::<Vec<_>>())
     .bind(outbox.ids)
     .bind(outbox.kinds)
     .bind(outbox.subjects)

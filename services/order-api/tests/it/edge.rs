@@ -225,6 +225,19 @@ async fn a_client_that_asks_too_fast_is_told_to_wait_and_another_is_served() {
 }
 
 #[tokio::test]
+async fn who_asks_too_fast_hears_it_before_anything_else() {
+    let limits = [("RATE_LIMIT_PER_CLIENT", "1"), ("RATE_LIMIT_BURST", "1"), ("RATE_LIMIT_LOOPBACK", "true")];
+    let shop = Shop::with(&limits).await;
+    let not_json = async || client(ANOTHER).post(shop.url("/orders")).body("latte").send().await.unwrap();
+    problem(not_json().await, 415).await;
+    problem(not_json().await, 429).await;
+    let events = shop.url("/orders/none/events");
+    let follow = async || shop.http.get(&events).send().await.unwrap();
+    problem(follow().await, 404).await;
+    problem(follow().await, 429).await;
+}
+
+#[tokio::test]
 async fn behind_a_trusted_proxy_clients_are_told_apart() {
     let limits =
         [("RATE_LIMIT_PER_CLIENT", "1"), ("RATE_LIMIT_BURST", "1"), ("TRUSTED_PROXIES", "127.0.0.1")];

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use futures::future::join_all;
 use serde_json::{Value, json};
 use testing::eventually;
@@ -42,11 +44,23 @@ async fn an_order_is_stored_with_its_event_before_it_is_answered() {
 async fn orders_that_arrive_together_are_all_stored_once() {
     let shop = Shop::open().await;
     let customers: Vec<String> = (0..300).map(|n| format!("c-{n}")).collect();
-    let ids = join_all(customers.iter().map(async |customer| shop.place(&latte(customer)).await)).await;
-    let distinct: std::collections::HashSet<_> = ids.iter().collect();
+    // Every second one with a key, so that both kinds are in one statement.
+    let place = async |(n, customer): (usize, &String)| {
+        let order = latte(customer);
+        let answer = match n % 2 {
+            0 => shop.post(&order).await,
+            _ => shop.post_with_key(customer, &order).await,
+        };
+        answer.json::<Value>().await.unwrap()["orderId"].clone()
+    };
+    let ids = join_all(customers.iter().enumerate().map(place)).await;
+    let distinct: HashSet<_> = ids.iter().collect();
     assert_eq!(distinct.len(), 300);
     assert_eq!(shop.orders().await, 300);
     assert_eq!(shop.count("select count(distinct order_id) from outbox").await, 300);
+    assert_eq!(shop.count("select count(distinct request_hash) from idempotency_keys").await, 150);
+    let again = shop.post_with_key("c-7", &latte("c-7")).await;
+    assert_eq!(again.json::<Value>().await.unwrap()["orderId"], ids[7]);
     shop.world.settle(&shop.api).await;
     assert_eq!(shop.world.published("orders.created.*").await.len(), 300);
 }

@@ -23,7 +23,7 @@ pub struct Row {
     pub body: Vec<u8>,
 }
 
-/// By position: a name would be looked up for each row.
+/// By position, as `mark_and_claim` has them: a name would be looked up for each row.
 impl FromRow<'_, PgRow> for Row {
     fn from_row(row: &PgRow) -> Result<Row, sqlx::Error> {
         Ok(Row {

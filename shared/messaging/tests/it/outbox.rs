@@ -6,6 +6,8 @@ use messaging::relay::Relay;
 use messaging::{Outgoing, Settings, TraceContext, append, broker};
 use sqlx::PgPool;
 use testing::{World, eventually};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -62,7 +64,9 @@ async fn committed_rows_are_published_once_in_order_with_their_headers() {
     assert_eq!(header("ce-type").as_deref(), Some("OrderCreated"));
     assert_eq!(header("ce-source").as_deref(), Some("/order-api"));
     assert_eq!(header("ce-id"), header("Nats-Msg-Id"));
-    assert!(header("ce-time").is_some());
+    let time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).unwrap();
+    let apart = time(&header("ce-time").unwrap()) - time(bodies[0]["timestamp"].as_str().unwrap());
+    assert_eq!(apart.whole_microseconds(), 0, "it is when the event happened, not when its row was written");
     let sequence: i64 = sqlx::query_scalar("select sequence from outbox_stored order by id limit 1")
         .fetch_one(&pool)
         .await

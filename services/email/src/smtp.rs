@@ -96,7 +96,7 @@ impl Smtp {
             failpoint::dies_at("mail-before-send");
             let taken = match is_plain {
                 true => connection.smtp.message(&mail).await,
-                false => Box::pin(connection.smtp.send(message.envelope(), &mail)).await,
+                false => connection.smtp.send(message.envelope(), &mail).await,
             };
             taken.map_err(|error| {
                 let perhaps_sent = error.status().is_none() && !error.is_client();

@@ -81,10 +81,10 @@ pub fn router(
 async fn around(State(bounds): State<Arc<Bounds>>, mut request: Request, next: Next) -> Response {
     let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let told = route.as_deref().filter(|route| !QUIET.contains(route));
-    let mut span = told.map(|route| begin_span(&mut request, method, route));
+    let loud = route.as_deref().filter(|route| !QUIET.contains(route));
+    let mut span = loud.map(|route| begin_span(&mut request, method, route));
     let started = Instant::now();
-    let mut response = answer(&bounds, told.is_some(), request, next).await;
+    let mut response = answer(&bounds, loud.is_some(), request, next).await;
     let (route, status) = (route.unwrap_or_else(|| "unmatched".to_owned()), response.status());
     metrics::counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status.as_str().to_owned())
         .increment(1);

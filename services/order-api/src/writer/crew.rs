@@ -68,6 +68,7 @@ impl Crew {
             db.close_on_drop();
             drop(db);
             self.settle(lost).await;
+            self.outbox_written.notify_one();
         }
     }
 
@@ -110,25 +111,36 @@ impl Crew {
     async fn write(&self, db: &mut PgConnection) -> Result<(), Lost> {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let _turn = self.gather(&mut batch).await;
+            let turn = self.gather(&mut batch).await;
             if batch.is_empty() {
                 return Ok(());
             }
             // Who has given up waiting was promised nothing.
             batch.retain(|waiting| !waiting.answer.is_closed());
             self.store(db, std::mem::take(&mut batch)).await?;
+            drop(turn);
+            // The relay comes after those who wait for an answer.
+            tokio::task::yield_now().await;
+            self.outbox_written.notify_one();
         }
     }
 
     /// Takes what waits, when its time has come; nothing when nobody can order any more.
     async fn gather(&self, batch: &mut Vec<Waiting>) -> Option<MutexGuard<'_, ()>> {
         let mut queue = self.queue.lock().await;
+        // Before it waits for its turn, so that in a quiet shop the end of a statement wakes only whoever waits for the answer.
+        queue.waiting.recv_many(batch, BATCH).await;
         let turn = tokio::select! {
             biased;
             turn = self.turn.lock() => Some(turn),
             () = sleep_until(queue.beside) => None,
         };
-        let is_full = queue.waiting.recv_many(batch, BATCH).await == BATCH;
+        while batch.len() < BATCH
+            && let Ok(waiting) = queue.waiting.try_recv()
+        {
+            batch.push(waiting);
+        }
+        let is_full = batch.len() == BATCH;
         queue.beside = Instant::now() + if is_full { Duration::ZERO } else { ALONE_FOR };
         turn
     }
@@ -207,7 +219,6 @@ impl Crew {
 
     fn committed(&self, part: Vec<Waiting>, since: SystemTime, is_stored: impl Fn(&str) -> bool) {
         failpoint::dies_at("order-after-commit");
-        self.outbox_written.notify_one();
         metrics::histogram!("orders_per_commit").record(part.len() as f64);
         let (mut stored, orders) = (0, part.len() as i64);
         for waiting in part {

@@ -135,8 +135,9 @@ pub async fn live(pool: &PgPool) -> Result<Live, sqlx::Error> {
                 count(*) filter (where state = 'started') as started,
                 coalesce(extract(epoch from now() - min(placed_at)), 0)::float8 as oldest_seconds
          from (select state, placed_at from tickets where state in ('waiting', 'started')
-               order by placed_at, order_id limit 10000) as live",
+               order by placed_at, order_id limit $1) as live",
     )
+    .bind(10_000_i64)
     .fetch_one(pool)
     .await
 }

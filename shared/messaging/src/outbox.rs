@@ -102,8 +102,9 @@ pub async fn append(tx: &mut PgConnection, messages: &[Outgoing]) -> Result<(), 
 pub(crate) async fn waiting(pool: &PgPool) -> Result<(i64, Duration), sqlx::Error> {
     let (rows, age): (i64, f64) = sqlx::query_as(
         "select count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::float8
-         from (select created_at from outbox_waiting order by id limit 100000) as waiting",
+         from (select created_at from outbox_waiting order by id limit $1) as waiting",
     )
+    .bind(100_000_i64)
     .fetch_one(pool)
     .await?;
     Ok((rows, Duration::from_secs_f64(age.max(0.0))))

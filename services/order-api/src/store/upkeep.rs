@@ -33,8 +33,9 @@ pub async fn unsettled(pool: &PgPool) -> Result<(i64, Duration), sqlx::Error> {
     let (orders, age): (i64, f64) = sqlx::query_as(
         "select count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::float8
          from (select created_at from orders where status = 'received'
-               order by deadline_at limit 10000) as unsettled",
+               order by deadline_at limit $1) as unsettled",
     )
+    .bind(10_000_i64)
     .fetch_one(pool)
     .await?;
     Ok((orders, Duration::from_secs_f64(age.max(0.0))))

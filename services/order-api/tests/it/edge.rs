@@ -36,11 +36,6 @@ async fn answer(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-async fn metric(shop: &Shop, line: &str) -> Option<String> {
-    let page = shop.get("/metrics").await.text().await.unwrap();
-    page.lines().find_map(|l| l.strip_prefix(line)).map(|value| value.trim().to_owned())
-}
-
 #[tokio::test]
 async fn a_head_that_dribbles_in_is_cut_off_while_others_are_served() {
     let shop = Shop::with(&[("HTTP_HEAD_SECONDS", "1")]).await;
@@ -67,7 +62,7 @@ async fn a_head_that_dribbles_in_is_cut_off_while_others_are_served() {
         assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
         dribbling.await.unwrap();
     }
-    let cut = metric(&shop, r#"http_connections_cut_total{why="slow head"}"#).await;
+    let cut = shop.metric(r#"http_connections_cut_total{why="slow head"}"#).await;
     assert_eq!(cut.as_deref(), Some("2"));
 }
 
@@ -98,7 +93,7 @@ async fn a_client_that_does_not_take_its_answers_is_cut_off() {
     let request = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: x\r\n\r\n".repeat(20);
     stream.write_all(request.as_bytes()).await.unwrap();
     eventually("it is cut off", async || {
-        let cut = metric(&shop, r#"http_connections_cut_total{why="slow reader"}"#).await;
+        let cut = shop.metric(r#"http_connections_cut_total{why="slow reader"}"#).await;
         (cut.as_deref() == Some("1")).then_some(())
     })
     .await;
@@ -128,7 +123,7 @@ async fn when_all_places_are_taken_a_health_check_has_its_turn() {
         answer.status().is_success().then_some(())
     })
     .await;
-    assert_eq!(metric(&shop, "http_connections_max").await.as_deref(), Some("8"));
+    assert_eq!(shop.metric("http_connections_max").await.as_deref(), Some("8"));
     drop(crowd);
     shop.place(&latte("c")).await;
 }
@@ -221,7 +216,7 @@ async fn a_client_that_asks_too_fast_is_told_to_wait_and_another_is_served() {
     // What it was told is true.
     tokio::time::sleep(Duration::from_secs(wait)).await;
     assert_eq!(post(&insistent).await.status(), StatusCode::CREATED);
-    assert!(metric(&shop, r#"http_refused_total{why="rate"}"#).await.is_some());
+    assert!(shop.metric(r#"http_refused_total{why="rate"}"#).await.is_some());
 }
 
 #[tokio::test]
@@ -271,7 +266,7 @@ async fn guessing_the_staff_token_is_refused_and_the_right_one_never() {
     assert_eq!(status(STAFF_TOKEN).await.status(), StatusCode::OK);
     // Who sends none does not guess.
     problem(shop.get("/orders").await, 401).await;
-    assert!(metric(&shop, r#"http_refused_total{why="wrong tokens"}"#).await.is_some());
+    assert!(shop.metric(r#"http_refused_total{why="wrong tokens"}"#).await.is_some());
 }
 
 #[tokio::test]

@@ -219,3 +219,23 @@ async fn a_full_stream_pushes_back_to_the_counter_by_the_number_of_waiting_event
 async fn a_full_stream_pushes_back_to_the_counter_by_the_age_of_waiting_events() {
     a_full_stream_reaches_the_counter(("MAX_BACKLOG_SECONDS", "1")).await;
 }
+
+/// Postgres may know nothing of a backlog that has just come to be.
+#[tokio::test]
+async fn a_long_backlog_is_counted_without_reading_all_of_it() {
+    let shop = Shop::open().await;
+    let run = async |sql| sqlx::query(sql).execute(shop.api.pool()).await.unwrap();
+    run("alter table orders set (autovacuum_enabled = false)").await;
+    run("insert into orders (order_id, customer_id, items, total_cents, traceparent, deadline_at)
+         select 'ord-' || n, 'c', '[]', 0, '', now() + interval '1 hour' from generate_series(1, 100000) as n")
+    .await;
+    let read = "select idx_tup_fetch from pg_stat_user_tables where relname = 'orders'";
+    let counted = async || shop.metric("orders_unsettled ").await.as_deref() == Some("10000");
+    eventually("as many as are counted", async || counted().await.then_some(())).await;
+    let rows = eventually("Postgres tells what it read", async || {
+        let rows = shop.count(read).await;
+        (rows >= 10_000).then_some(rows)
+    })
+    .await;
+    assert!(rows < 50_000, "{rows} rows read");
+}

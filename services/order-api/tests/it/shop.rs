@@ -82,6 +82,12 @@ impl Shop {
         sqlx::query_scalar(sql).fetch_one(self.api.pool()).await.unwrap()
     }
 
+    /// The value behind the beginning of a line of `/metrics`.
+    pub async fn metric(&self, line: &str) -> Option<String> {
+        let page = self.get("/metrics").await.text().await.unwrap();
+        page.lines().find_map(|l| l.strip_prefix(line)).map(|value| value.trim().to_owned())
+    }
+
     pub async fn orders(&self) -> i64 {
         self.count("select count(*) from orders").await
     }

@@ -103,7 +103,7 @@ pub async fn board(pool: &PgPool, limit: i64, count_up_to: i64) -> Result<Snapsh
              select order_id, state, customer_id, items, placed_at, started_at from tickets
              where state in ('waiting', 'started') order by placed_at, order_id limit $1),
          counted as (
-             select from tickets where state in ('waiting', 'started') limit $1 + $2)
+             select from tickets where state in ('waiting', 'started') order by placed_at, order_id limit $1 + $2)
          select (select count(*) from counted) - (select count(*) from live) as more,
                 coalesce((select json_agg(json_build_object(
                     'orderId', order_id, 'state', state, 'customerId', customer_id,

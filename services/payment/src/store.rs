@@ -240,8 +240,9 @@ pub async fn claim(
 /// Payments with something to be done, counted up to 10,000.
 pub async fn count_due(pool: &PgPool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar(
-        "select count(*) from (select from payments where due_at is not null limit 10000) as due",
+        "select count(*) from (select from payments where due_at is not null order by due_at limit $1) as due",
     )
+    .bind(10_000_i64)
     .fetch_one(pool)
     .await
 }

@@ -79,6 +79,9 @@ struct ListedRow {
     updated_at: OffsetDateTime,
 }
 
+/// After the id of every order.
+const NEWEST: &str = "order-~";
+
 /// Newest first: ids begin with the time. `before` is the last id of the page before.
 pub async fn list(
     pool: &PgPool,
@@ -88,11 +91,11 @@ pub async fn list(
 ) -> Result<Vec<Listed>, sqlx::Error> {
     let rows: Vec<ListedRow> = sqlx::query_as(
         "select order_id, customer_id, total_cents, status, cancel_reason, created_at, updated_at from orders
-         where ($1::text is null or status = $1) and ($2::text is null or order_id < $2)
+         where ($1::text is null or status = $1) and order_id < $2
          order by order_id desc limit $3",
     )
     .bind(status.map(Status::as_str))
-    .bind(before)
+    .bind(before.unwrap_or(NEWEST))
     .bind(limit)
     .fetch_all(pool)
     .await?;

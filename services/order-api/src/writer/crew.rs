@@ -125,10 +125,10 @@ impl Crew {
         }
     }
 
-    /// Takes what waits, when its time has come; nothing when nobody can order any more.
+    /// Takes what waits, and what comes until its turn; nothing when nobody can order any more.
     async fn gather(&self, batch: &mut Vec<Waiting>) -> Option<MutexGuard<'_, ()>> {
         let mut queue = self.queue.lock().await;
-        // Before it waits for its turn, so that in a quiet shop the end of a statement wakes only whoever waits for the answer.
+        // First, so that in a quiet shop the end of a statement wakes nobody but those who wait for the answer.
         queue.waiting.recv_many(batch, BATCH).await;
         let turn = tokio::select! {
             biased;

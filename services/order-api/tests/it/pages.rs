@@ -1,5 +1,5 @@
 use serde_json::{Value, json};
-use testing::STAFF_TOKEN;
+use testing::{STAFF_TOKEN, eventually};
 
 use crate::shop::{Shop, latte, problem};
 
@@ -62,4 +62,24 @@ async fn staff_see_the_latest_orders_page_by_page() {
     assert_eq!(page("?status=received").await["orders"].as_array().unwrap().len(), 100);
     let wrong = problem(list("?status=lost").await, 422).await;
     assert_eq!(wrong["errors"][0]["pointer"], "/status");
+}
+
+#[tokio::test]
+async fn a_page_far_back_is_found_without_reading_all_before_it() {
+    let shop = Shop::open().await;
+    let many =
+        "insert into orders (order_id, customer_id, items, total_cents, status, traceparent, deadline_at)
+                select 'order-' || lpad(n::text, 11, '0') || '-', 'c', '[]', 0, 'ready', '', now()
+                from generate_series(1, 50000) as n";
+    sqlx::query(many).execute(shop.api.pool()).await.unwrap();
+    let far = shop.http.get(shop.url("/orders?before=order-00000000200-")).bearer_auth(STAFF_TOKEN);
+    let page: Value = far.send().await.unwrap().json().await.unwrap();
+    assert_eq!(page["orders"][0]["orderId"], "order-00000000199-");
+    let rows = eventually("Postgres tells what it read", async || {
+        let read = "select idx_tup_fetch from pg_stat_user_tables where relname = 'orders'";
+        let rows = shop.count(read).await;
+        (rows >= 100).then_some(rows)
+    })
+    .await;
+    assert!(rows < 1_000, "{rows} rows read");
 }

@@ -88,6 +88,16 @@ impl Shop {
         page.lines().find_map(|l| l.strip_prefix(line)).map(|value| value.trim().to_owned())
     }
 
+    /// Rows of `orders` that were read by an index, once Postgres tells of `expected` or more: it tells late.
+    pub async fn orders_read(&self, expected: i64) -> i64 {
+        eventually("Postgres tells what it read", async || {
+            let read = "select idx_tup_fetch from pg_stat_user_tables where relname = 'orders'";
+            let rows = self.count(read).await;
+            (rows >= expected).then_some(rows)
+        })
+        .await
+    }
+
     pub async fn orders(&self) -> i64 {
         self.count("select count(*) from orders").await
     }

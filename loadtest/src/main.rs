@@ -25,7 +25,7 @@ use crate::scenarios::Scenario;
 
 /// Puts the open shop under load. Every run ends with an audit of the shop.
 ///
-/// Exit codes: 0 it ran and the audit is clean; 1 the audit is not; 2 it could not run.
+/// Exit codes: 0 it ran and the audit is clean; 1 the audit is not; 2 it could not run, or failed.
 #[derive(Parser)]
 #[command(name = "loadtest", bin_name = "./loadtest/run")]
 struct Arguments {
@@ -83,15 +83,24 @@ async fn carry_out(scenario: &Scenario) -> Result<bool> {
         Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
     let options: &Options = scenario.options();
     let mut run = signals.or(Run::start(scenario.name(), scenario.question(), options)).await?;
-    let done = signals.or(scenario.run(&mut run)).await;
+    let ended = signals.or(async { Ok(scenario.run(&mut run).await) }).await;
     let restored = run.shop.restore().await;
-    done?;
-    restored?;
-    let report = signals.or(run.finish()).await?;
+    let (is_stopped, done) = (ended.is_err(), ended.flatten());
+    if let (Err(_), Err(error)) = (&done, &restored) {
+        eprintln!("loadtest: {error:#}");
+    }
+    let done = done.and(restored);
+    if is_stopped {
+        return done.map(|()| false);
+    }
+    if let Err(error) = &done {
+        run.report.notes.push(format!("The run failed: {error:#}."));
+    }
+    let report = signals.or(async { Ok(run.finish().await) }).await?;
     let page = report.write(&options.reports)?;
     print!("{}", report::text::render(&report));
     println!("\n{} (and .json)", page.display());
-    Ok(report.audit.holds)
+    done.map(|()| report.audit.holds)
 }
 
 struct Signals {

@@ -25,7 +25,7 @@ use crate::measure::machine;
 use crate::measure::observer::Observer;
 use crate::progress::Progress;
 use crate::report::{Finding, Load, Mark, Plot, Report, text};
-use crate::shop::Shop;
+use crate::shop::{Audit, Shop};
 
 /// Orders of a load whose way is looked up afterwards.
 const FOLLOWED: u64 = 3_000;
@@ -231,9 +231,9 @@ impl Run {
         last.memory.iter().filter_map(grown).collect()
     }
 
-    /// What came so far is not looked up at the end: it had to wait for somebody who was stopped.
-    pub fn forget_followed(&mut self) {
-        self.remembered.clear();
+    /// The loads since that one are not looked up at the end: their orders had to wait for somebody who was stopped.
+    pub fn forget_followed(&mut self, since: usize) {
+        self.remembered.retain(|(load, _)| *load < since);
     }
 
     pub fn mark(&mut self, name: &str) {
@@ -251,22 +251,37 @@ impl Run {
         self.report.plots.push(plot);
     }
 
-    /// Waits for the shop to rest, looks up what was followed, and audits.
-    pub async fn finish(mut self) -> Result<Report> {
-        self.rest().await?;
+    /// Waits for the shop to rest, looks up what was followed, and audits. What fails is said in the report: what was
+    /// measured before it is not lost.
+    pub async fn finish(mut self) -> Report {
+        let rested = self.rest().await;
+        if let Err(error) = self.look_up().await {
+            self.report.notes.push(format!("When orders were settled is not known: {error:#}."));
+        }
+        self.report.seconds = self.timeline.began.elapsed().as_secs_f64();
+        self.report.timeline = self.timeline.seconds();
+        self.report.samples = self.observer.samples();
+        self.report.audit = match rested {
+            Ok(()) => self.audit().await,
+            Err(error) => Err(error),
+        }
+        .unwrap_or_else(|error| Audit::not_made(&error));
+        self.report
+    }
+
+    async fn look_up(&mut self) -> Result<()> {
         self.progress.say("looking up when orders were settled");
         for (load, remembered) in std::mem::take(&mut self.remembered) {
             if !remembered.is_empty() {
                 self.report.loads[load].followed = Some(followed::follow(&self.shop, &remembered).await?);
             }
         }
-        self.report.seconds = self.timeline.began.elapsed().as_secs_f64();
-        self.report.timeline = self.timeline.seconds();
-        self.report.samples = self.observer.samples();
+        Ok(())
+    }
+
+    async fn audit(&self) -> Result<Audit> {
         self.progress.say("auditing the shop");
-        let file = self.answered.finished()?;
-        self.report.audit = self.shop.audit(file, REST).await?;
-        Ok(self.report)
+        self.shop.audit(self.answered.finished()?, REST).await
     }
 }
 

@@ -132,7 +132,12 @@ impl Shop {
             return PgConnectOptions::from_str(url).context("SUPERUSER_DATABASE_URL is not a Postgres URL");
         }
         let operator = PgConnectOptions::from_str(self.get("OPERATOR_DATABASE_URL")?)?;
-        Ok(operator.username("postgres").password(&self.secret()?).database("postgres"))
+        let superuser = operator.username("postgres").password(&self.secret()?).database("postgres");
+        // As the shop's services reach it, or the yardstick would pay for what they do not.
+        Ok(match self.get("POSTGRES_SOCKET") {
+            Ok(folder) => superuser.socket(folder),
+            Err(_) => superuser,
+        })
     }
 
     /// The superuser's password, as the supervisor keeps it.
@@ -161,6 +166,11 @@ impl Shop {
             found.entry(part_of(name).to_owned()).or_default().extend(pid);
         }
         found
+    }
+
+    /// Of a shop that runs as processes of this machine.
+    pub fn folder(&self) -> Option<&Path> {
+        self.run.as_deref()
     }
 
     fn run_folder(&self, what_for: &str) -> Result<&Path> {

@@ -47,8 +47,8 @@ pub struct Followed {
 /// Call it when the shop is at rest.
 pub async fn follow(shop: &Shop, orders: &[Remembered]) -> Result<Followed> {
     let order_api = shop.read("order-api")?;
-    let ids: Vec<String> = orders.iter().map(|order| order.order_id.clone()).collect();
-    let due: HashMap<&str, i64> = orders.iter().map(|order| (order.order_id.as_str(), order.due)).collect();
+    let due = first_due(orders);
+    let ids: Vec<String> = due.keys().map(|order| (*order).to_owned()).collect();
     let settled = store::settled(&order_api, &ids).await.context("reading when orders were settled")?;
     let took = settled.iter().filter_map(|(order, at)| Some(at - due.get(order.as_str())?));
     let created = store::created(&order_api, &ids).await.context("reading the outbox")?;
@@ -65,12 +65,22 @@ pub async fn follow(shop: &Shop, orders: &[Remembered]) -> Result<Followed> {
     let mailed = store::mailed(&shop.read("email")?, &ids).await?;
     consumers.insert(MAIL.to_owned(), since(&stored_of_order, &mailed));
     Ok(Followed {
-        orders: orders.len() as u64,
-        unsettled: (orders.len() - settled.len().min(orders.len())) as u64,
+        orders: due.len() as u64,
+        unsettled: due.len().saturating_sub(settled.len()) as u64,
         settled: latencies(took),
         consumers,
         are_commit_times: store::knows_commit_times(&order_api).await?,
     })
+}
+
+/// By order: an order that was sent again and again was due when it was first.
+fn first_due(orders: &[Remembered]) -> HashMap<&str, i64> {
+    let mut first = HashMap::new();
+    for order in orders {
+        let due = first.entry(order.order_id.as_str()).or_insert(order.due);
+        *due = order.due.min(*due);
+    }
+    first
 }
 
 fn hears_created(spec: &ConsumerSpec) -> bool {
@@ -114,6 +124,13 @@ mod tests {
         let ended = [("a".to_owned(), 6_000), ("b".to_owned(), 1_500), ("c".to_owned(), 9_000)];
         let found = since(&began, &ended);
         assert_eq!((found.count, found.max.round()), (2, 5.0), "a clock that goes back is no time at all");
+    }
+
+    #[test]
+    fn an_order_that_was_sent_again_is_one_and_was_due_when_it_was_first() {
+        let sent = |order: &str, due| Remembered { order_id: order.to_owned(), due };
+        let orders = [sent("a", 20), sent("b", 30), sent("a", 10), sent("a", 40)];
+        assert_eq!(first_due(&orders), HashMap::from([("a", 10), ("b", 30)]));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct Lags {
     payment: PgPool,
 }
 
-/// By name: events not delivered, or delivered and not acknowledged. Who cannot be asked is left out.
+/// By name: events not delivered, or delivered and not acknowledged.
 pub type Lag = BTreeMap<String, u64>;
 
 /// By name: all events that ever came for it, those that were delivered again once more.
@@ -39,16 +39,45 @@ impl Lags {
         Ok(Lags { jetstream: shop.jetstream.clone(), order_api, payment })
     }
 
-    pub async fn look(&self) -> Lag {
-        let (consumers, unpublished, charges) = tokio::join!(
-            self.consumers(|info| info.num_pending + info.num_ack_pending as u64),
-            store::unpublished(&self.order_api),
-            store::charges_due(&self.payment)
-        );
+    /// Of everybody, or an error: who cannot be asked may be behind.
+    pub async fn look(&self) -> Result<Lag> {
+        let (consumers, unpublished, charges) = self.ask().await;
+        let mut lag = consumers?;
+        lag.insert(RELAY.to_owned(), unpublished? as u64);
+        lag.insert(CHARGES.to_owned(), charges? as u64);
+        Ok(lag)
+    }
+
+    /// Of those who can be asked.
+    pub async fn look_around(&self) -> Lag {
+        let (consumers, unpublished, charges) = self.ask().await;
         let mut lag = consumers.unwrap_or_default();
         lag.extend(unpublished.ok().map(|count| (RELAY.to_owned(), count as u64)));
         lag.extend(charges.ok().map(|count| (CHARGES.to_owned(), count as u64)));
         lag
+    }
+
+    async fn ask(&self) -> (Result<Lag>, Result<i64, sqlx::Error>, Result<i64, sqlx::Error>) {
+        tokio::join!(
+            self.consumers(|info| info.num_pending + info.num_ack_pending as u64),
+            store::unpublished(&self.order_api),
+            store::charges_due(&self.payment)
+        )
+    }
+
+    /// The furthest behind of everybody.
+    pub async fn furthest(&self) -> Result<u64> {
+        Ok(self.look().await?.into_values().max().unwrap_or(0))
+    }
+
+    /// What is still to be done by everybody but those that `but` names, in words.
+    async fn work(&self, but: &[&str]) -> Result<Option<String>> {
+        let lag = self.look().await?;
+        let open = if but.is_empty() { store::orders_open(&self.order_api).await? } else { 0 };
+        let behind: Vec<_> =
+            lag.iter().filter(|(who, lag)| **lag > 0 && !but.contains(&who.as_str())).collect();
+        let is_done = open == 0 && behind.is_empty();
+        Ok((!is_done).then(|| format!("{open} orders are open, behind are {behind:?}")))
     }
 
     /// Of the consumers only.
@@ -108,22 +137,17 @@ impl Lags {
         let deadline = Instant::now() + patience;
         let mut was_quiet = false;
         loop {
-            let lag = self.look().await;
-            let open = match but {
-                [] => store::orders_open(&self.order_api).await.unwrap_or(1),
-                _ => 0,
-            };
-            let behind: Vec<_> =
-                lag.iter().filter(|(who, lag)| **lag > 0 && !but.contains(&who.as_str())).collect();
-            let is_quiet = !lag.is_empty() && open == 0 && behind.is_empty();
+            let work = self.work(but).await;
+            let is_quiet = matches!(&work, Ok(None));
             if is_quiet && was_quiet {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!(
-                    "after {} s there is still work: {open} orders open, behind: {behind:?}",
-                    patience.as_secs()
-                );
+                let waited = format!("the shop is not at rest after {} s", patience.as_secs());
+                match work {
+                    Ok(work) => bail!("{waited}: {}", work.unwrap_or_default()),
+                    Err(error) => return Err(error.context(waited)),
+                }
             }
             was_quiet = is_quiet;
             tokio::time::sleep(LOOK_AGAIN).await;

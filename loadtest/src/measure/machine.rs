@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -9,7 +10,7 @@ use super::store;
 use crate::shop::Shop;
 
 /// Settings of Postgres that decide what a commit costs.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 10] = [
     "server_version",
     "fsync",
     "synchronous_commit",
@@ -17,6 +18,8 @@ const SETTINGS: [&str; 8] = [
     "wal_sync_method",
     "shared_buffers",
     "max_wal_size",
+    "wal_segment_size",
+    "backend_flush_after",
     "track_commit_timestamp",
 ];
 
@@ -31,6 +34,9 @@ pub async fn fingerprint(shop: &Shop) -> Result<Machine> {
     say("memory", format!("{:.1} GB", kilobytes("MemTotal") * 1_024.0 / 1e9));
     say("kernel", file("/proc/sys/kernel/osrelease"));
     say("load before", file("/proc/loadavg"));
+    if let Some(folder) = shop.folder() {
+        say("file system", file_system(folder).unwrap_or_default());
+    }
     say("nats-server", shop.jetstream.client().server_info().version);
     let pool = shop.read("order-api")?;
     for setting in SETTINGS {
@@ -39,6 +45,18 @@ pub async fn fingerprint(shop: &Shop) -> Result<Machine> {
     let build = if cfg!(debug_assertions) { "debug: figures mean little" } else { "release" };
     say("load generator", format!("{} ({build})", env!("CARGO_PKG_VERSION")));
     Ok(machine)
+}
+
+/// Kind and options of what is mounted where the shop keeps its data.
+fn file_system(folder: &Path) -> Option<String> {
+    let (folder, mounts) = (folder.canonicalize().ok()?, file("/proc/self/mounts"));
+    let mounted = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        Some((fields.next()?, fields.next()?, fields.next()?))
+    });
+    let (_, kind, options) =
+        mounted.filter(|(place, ..)| folder.starts_with(place)).max_by_key(|(place, ..)| place.len())?;
+    Some(format!("{kind} ({options})"))
 }
 
 fn file(path: &str) -> String {

@@ -48,7 +48,7 @@ impl Observer {
                 clock.tick().await;
                 let at = began.elapsed().as_secs_f64();
                 let costs = processes.look(&shop);
-                let lag = timeout(PATIENCE, lags.look()).await.unwrap_or_default();
+                let lag = timeout(PATIENCE, lags.look_around()).await.unwrap_or_default();
                 let sample = Sample { at, lag, cores: costs.cores, memory: costs.memory };
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
             }

@@ -23,7 +23,7 @@ const INK: RGBColor = RGBColor(1, 2, 3);
 const GRID: RGBColor = RGBColor(128, 128, 128);
 
 /// Readable on white and on black.
-const COLOURS: [RGBColor; 10] = [
+const COLOURS: [RGBColor; 14] = [
     RGBColor(59, 130, 246),
     RGBColor(217, 119, 6),
     RGBColor(22, 163, 74),
@@ -33,7 +33,11 @@ const COLOURS: [RGBColor; 10] = [
     RGBColor(219, 39, 119),
     RGBColor(101, 140, 20),
     RGBColor(120, 113, 108),
-    RGBColor(14, 116, 144),
+    RGBColor(56, 189, 248),
+    RGBColor(161, 98, 7),
+    RGBColor(99, 102, 241),
+    RGBColor(74, 222, 128),
+    RGBColor(244, 114, 182),
 ];
 
 pub fn colour(n: usize) -> RGBColor {

@@ -35,7 +35,7 @@ fn rows(a: &Report, b: &Report) -> Vec<Row> {
     of_a.into_iter().filter_map(pair).collect()
 }
 
-/// The findings, and of each load what it is mostly judged by.
+/// The findings, what each load is judged by, and what it left in memory.
 fn numbers(report: &Report) -> Vec<Finding> {
     let mut all = report.findings.clone();
     let mut add = |name: String, value: f64, unit: &str| {
@@ -44,12 +44,18 @@ fn numbers(report: &Report) -> Vec<Finding> {
     for load in &report.loads {
         let outcome = &load.outcome;
         add(format!("{}: accepted", load.name), outcome.throughput(), "/s");
-        add(format!("{}: p50", load.name), outcome.latency.p50, "ms");
-        add(format!("{}: p99", load.name), outcome.latency.p99, "ms");
-        if let Some(followed) = &load.followed {
-            add(format!("{}: settled p50", load.name), followed.settled.p50, "ms");
-            add(format!("{}: settled p99", load.name), followed.settled.p99, "ms");
+        add(format!("{}: accepted of all", load.name), outcome.success() * 100.0, "%");
+        let settled = load.followed.iter().map(|followed| ("settled", &followed.settled));
+        let consumers = load.followed.iter().flat_map(|followed| &followed.consumers);
+        let consumers = consumers.map(|(name, took)| (name.as_str(), took));
+        for (what, took) in [("request", &outcome.latency)].into_iter().chain(settled).chain(consumers) {
+            for (name, value) in [("p50", took.p50), ("p95", took.p95), ("p99", took.p99)] {
+                add(format!("{}: {what} {name}", load.name), value, "ms");
+            }
         }
+    }
+    for (part, memory) in report.samples.last().iter().flat_map(|sample| &sample.memory) {
+        add(format!("memory at the end: {part}"), *memory, "MB");
     }
     all
 }

@@ -13,6 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(60 * 60);
 /// Orders a second while the backlog is made: below what the counter takes, so that none is refused.
 const FILLING: f64 = 1_500.0;
 
+const CUT_SHORT: &str = "the start of the parts was cut short";
+
 /// How a backlog was worked off.
 pub struct Drain {
     pub events: u64,
@@ -32,6 +34,7 @@ impl Drain {
 /// payment, that of every consumer for a service.
 pub fn measures_of(part: &str) -> Result<Vec<&'static str>> {
     Ok(match part {
+        "order-api" => bail!("order-api takes the orders of the backlog: it cannot be away"),
         "nats" => vec![RELAY],
         "payment" => vec!["payment", CHARGES],
         "mailbox" => vec!["email-worker"],
@@ -46,6 +49,10 @@ pub fn measures_of(part: &str) -> Result<Vec<&'static str>> {
 
 /// Stops the parts, and takes orders until `events` wait.
 pub async fn fill(run: &mut Run, parts: &[&str], events: u64) -> Result<()> {
+    ensure!(
+        !(parts.contains(&"nats") && run.shop.is_cluster("nats")),
+        "the broker is a cluster, which does not go away as a whole: open a shop without --cluster"
+    );
     run.progress.say(&format!("stopping {}", parts.join(", ")));
     let none: Vec<(&str, usize)> = parts.iter().map(|part| (*part, 0)).collect();
     run.shop.scale_all(&none).await?;
@@ -54,8 +61,9 @@ pub async fn fill(run: &mut Run, parts: &[&str], events: u64) -> Result<()> {
     }
     let rate = run.rate(FILLING);
     let length = Duration::from_secs_f64(events as f64 / rate);
+    let since = run.report.loads.len();
     let outcome = run.load(&format!("filling while {} is away", parts.join(", ")), rate, length).await?;
-    run.forget_followed();
+    run.forget_followed(since);
     if outcome.success() < 0.99 {
         bail!(
             "only {} of {events} orders were accepted: {:?}; fill with a lower --rate",
@@ -79,15 +87,19 @@ pub async fn drain(run: &mut Run, parts: &[(&str, usize)], measures: &[&str]) ->
     let counts: Vec<(String, usize)> =
         parts.iter().map(|(part, count)| ((*part).to_owned(), *count)).collect();
     // It returns when all are ready, which is after the first events were handled.
-    let starting = tokio::spawn(async move {
+    let mut starting = tokio::spawn(async move {
         let counts: Vec<(&str, usize)> = counts.iter().map(|(part, count)| (part.as_str(), *count)).collect();
         shop.scale_all(&counts).await
     });
-    let mut first_work = None;
+    let (mut first_work, mut is_started) = (None, false);
     loop {
+        if !is_started && starting.is_finished() {
+            (&mut starting).await.context(CUT_SHORT)??;
+            is_started = true;
+        }
         // While the broker is away, or the service is starting, there is no answer.
         match left(run, measures).await {
-            Ok(0) if first_work.is_some() || starting.is_finished() => break,
+            Ok(0) if first_work.is_some() || is_started => break,
             Ok(now) if now < before && first_work.is_none() => {
                 first_work = Some(Instant::now());
                 of = now;
@@ -98,7 +110,9 @@ pub async fn drain(run: &mut Run, parts: &[(&str, usize)], measures: &[&str]) ->
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     let done = Instant::now();
-    starting.await.context("the start of the parts was cut short")??;
+    if !is_started {
+        starting.await.context(CUT_SHORT)??;
+    }
     // What was done before the first look at it counts neither as events nor as time.
     let (events, began) = first_work.map_or((before, asked), |at| (of, at));
     let (seconds, with_start) = ((done - began).as_secs_f64(), (done - asked).as_secs_f64());

@@ -82,7 +82,7 @@ async fn what_gave_way(
     if judged == Judged::ByAnswers || refusal(outcome).is_some() {
         return Ok(refusal(outcome));
     }
-    let (lag, heard) = (run.lags.look().await, run.lags.heard().await?);
+    let (lag, heard) = (run.lags.look().await?, run.lags.heard().await?);
     // An order is one charge and one row of the outbox, and to most consumers several events.
     let rate = |name: &str| match (heard.get(name), before.get(name)) {
         (Some(now), Some(then)) => now.saturating_sub(*then) as f64 / outcome.seconds,

@@ -37,7 +37,7 @@ pub async fn soak(run: &mut Run) -> Result<()> {
 async fn constant(run: &mut Run, name: &str, rate: f64, seconds: u64) -> Result<()> {
     let (rate, length) = (run.rate(rate), run.duration(seconds));
     let outcome = run.load(name, rate, length).await?;
-    let behind = run.lags.look().await.values().max().copied().unwrap_or(0);
+    let behind = run.lags.furthest().await?;
     run.find("accepted", outcome.throughput(), "/s");
     run.find("request p50", outcome.latency.p50, "ms");
     run.find("request p99", outcome.latency.p99, "ms");

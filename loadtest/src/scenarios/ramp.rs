@@ -43,13 +43,14 @@ pub async fn with_all_running(run: &mut Run, from: f64, step: Duration) -> Resul
 
 /// Returns what was accepted at the knee while every consumer was stopped.
 pub async fn counter_alone(run: &mut Run, from: f64, step: Duration) -> Result<f64> {
+    let since = run.report.loads.len();
     run.progress.say("stopping the consumers");
     let stopped: Vec<(&str, usize)> = CONSUMING.iter().map(|service| (*service, 0)).collect();
     run.shop.scale_all(&stopped).await?;
     let knee = knee::find(run, "consumers stopped", from, step, Judged::ByAnswers).await?;
     run.find("accepted at the knee, consumers stopped", knee.outcome.throughput(), "/s");
     half_of(run, "consumers stopped", knee.rate, step).await?;
-    run.forget_followed();
+    run.forget_followed(since);
     run.mark("consumers are back");
     run.shop.restore().await?;
     run.rest().await?;

@@ -20,7 +20,7 @@ pub async fn run(run: &mut Run, arguments: &Arguments) -> Result<()> {
     run.load("before", rate, length).await?;
     let rush = run.load("rush", rate * arguments.times, length).await?;
     let over = Instant::now();
-    let behind = run.lags.look().await.values().max().copied().unwrap_or(0);
+    let behind = run.lags.furthest().await?;
     let after = run.load("after", rate, length).await?;
     run.rest().await?;
     run.find("accepted in the rush", rush.success() * 100.0, "%");

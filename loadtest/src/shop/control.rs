@@ -29,6 +29,13 @@ pub struct Audit {
     pub violations: Vec<String>,
 }
 
+impl Audit {
+    /// Nobody knows whether the shop is right.
+    pub fn not_made(error: &anyhow::Error) -> Audit {
+        Audit { holds: false, violations: vec![format!("no audit could be made: {error:#}")] }
+    }
+}
+
 impl Shop {
     /// As many processes of a service, or 0 or 1 of a server. Returns when they are ready.
     pub async fn scale(&self, part: &str, count: usize) -> Result<()> {
@@ -36,15 +43,19 @@ impl Shop {
     }
 
     pub async fn scale_all(&self, counts: &[(&str, usize)]) -> Result<()> {
-        let run = self.run_folder("scaling")?;
         let before = self.processes();
         {
             let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
             for (part, _) in counts {
                 let count = before.get(*part).map_or(0, Vec::len);
-                changed.entry((*part).to_owned()).or_insert(count.max(1));
+                changed.entry((*part).to_owned()).or_insert(count);
             }
         }
+        self.up(counts).await
+    }
+
+    async fn up(&self, counts: &[(&str, usize)]) -> Result<()> {
+        let run = self.run_folder("scaling")?;
         let mut command = self.program(run, "supervisor", "scripts/up");
         command.args(["up", "--detach"]);
         for (part, count) in counts {
@@ -61,14 +72,14 @@ impl Shop {
         let changed = std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner));
         let counts: Vec<(&str, usize)> =
             changed.iter().map(|(part, count)| (part.as_str(), *count)).collect();
-        if !counts.is_empty() {
-            self.scale_all(&counts).await?;
-        }
+        let scaled = if counts.is_empty() { Ok(()) } else { self.up(&counts).await };
         let behaviour = self.behaviour.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match behaviour {
+        let behaved = match behaviour {
             Some(before) => self.put(&self.behaviour_url()?, before).await,
             None => Ok(()),
-        }
+        };
+        scaled.with_context(|| format!("the shop is not as it was, which was {counts:?}"))?;
+        behaved.context("the card processor does not behave as it did before")
     }
 
     /// How long the card processor takes for a charge.
@@ -159,6 +170,11 @@ impl Shop {
         let pid = processes.get(part).and_then(|pids| pids.first());
         let pid = pid.with_context(|| format!("{part} does not run on this machine"))?;
         Ok(PathBuf::from(format!("/proc/{pid}/exe")))
+    }
+
+    /// Servers that are one part can only be stopped one by one.
+    pub fn is_cluster(&self, part: &str) -> bool {
+        self.processes().get(part).is_some_and(|pids| pids.len() > 1)
     }
 
     /// Waits until the part has no process.

@@ -91,6 +91,8 @@ impl Addresses<'_> {
             ("OPERATOR_DATABASE_URL".to_owned(), self.database(databases::OPERATOR, "postgres", port)),
         ]);
         all.extend(self.nats_ca().map(|file| ("NATS_CA".to_owned(), file)));
+        let socket = self.socket_folder(port(Instance::first(POSTGRES)));
+        all.extend(socket.map(|folder| ("POSTGRES_SOCKET".to_owned(), folder.to_owned())));
         for service in SERVICES {
             let (name, variable) = (service.database(), service.variable());
             all.insert(format!("{variable}_URL"), self.http(&Instance::first(service)));

@@ -110,7 +110,7 @@ impl Launcher {
             broker: self.broker,
             broker_authority: self.tls.as_ref().map(|tls| tls.authority.as_path()),
             bind: self.bind,
-            postgres: &self.place.postgres(),
+            postgres: &self.place.postgres_socket(),
             staff_token: &self.staff_token,
         })
     }

@@ -68,9 +68,16 @@ impl Place {
     pub fn data(&self) -> PathBuf {
         self.run.join("data")
     }
-    /// Its data, and its socket.
     pub fn postgres(&self) -> PathBuf {
         self.data().join("postgres")
+    }
+    /// Where Postgres has its data if it had to move, under root (see scripts/lib/postgres).
+    pub fn postgres_elsewhere(&self) -> Option<PathBuf> {
+        std::fs::read_link(self.postgres().join("elsewhere")).ok()
+    }
+    /// Where Postgres has its data, and its socket.
+    pub fn postgres_socket(&self) -> PathBuf {
+        self.postgres_elsewhere().unwrap_or_else(|| self.postgres())
     }
     pub fn mail(&self) -> PathBuf {
         self.run.join("mail")

@@ -63,10 +63,9 @@ fn welcome(place: &Place) -> anyhow::Result<()> {
     let variables = crate::env_file::read(place)?;
     let address = |name: &str| variables.get(name).map_or("", String::as_str);
     let env = crate::place::shown(&place.env_file());
-    // Under root Postgres may have had to move (see scripts/lib/postgres).
-    let elsewhere = std::fs::read_link(place.data().join("postgres/elsewhere"));
-    let elsewhere =
-        elsewhere.map_or(String::new(), |path| format!("  databases        {}\n", path.display()));
+    let elsewhere = place
+        .postgres_elsewhere()
+        .map_or(String::new(), |path| format!("  databases        {}\n", path.display()));
     let traces = variables.get("TRACES_URL");
     let traces = traces
         .map_or(String::new(), |url| format!("  traces           {url}   (of one order: /trace/TRACE-ID)\n"));

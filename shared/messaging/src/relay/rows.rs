@@ -9,6 +9,8 @@ use time::OffsetDateTime;
 
 /// Rows per claim: enough to hide the round trips.
 pub const BATCH: i64 = 1_000;
+/// Rows that wait again by one statement: some tenths of a second.
+const UNMARKED_AT_ONCE: i64 = 10_000;
 
 pub struct Row {
     pub id: i64,
@@ -143,9 +145,29 @@ macro_rules! unmark {
 }
 
 /// What was stored in the stream at `from` or later waits again. Returns how many.
+///
+/// From the last backwards, in portions: days of events take longer than a round or a statement may, so each portion is
+/// committed alone, and whoever goes on after this was cut short finds the rest.
 pub async fn unmark_since(db: &mut PgConnection, stream: &str, from: i64) -> Result<u64, sqlx::Error> {
-    let unmarked = sqlx::query(unmark!("sequence >= $3"));
-    Ok(unmarked.bind(stream).bind(stream == DLQ.name).bind(from).execute(db).await?.rows_affected())
+    let (mut unmarked, mut end) = (0, i64::MAX);
+    while end > from {
+        let begin: Option<i64> = sqlx::query_scalar(
+            "select sequence from outbox_stored where stream = $1 and sequence >= $2 and sequence < $3
+             order by sequence desc offset $4 limit 1",
+        )
+        .bind(stream)
+        .bind(from)
+        .bind(end)
+        .bind(UNMARKED_AT_ONCE - 1)
+        .fetch_optional(&mut *db)
+        .await?;
+        let begin = begin.unwrap_or(from);
+        let portion = sqlx::query(unmark!("sequence >= $3 and sequence < $4"));
+        let portion = portion.bind(stream).bind(stream == DLQ.name).bind(begin).bind(end);
+        unmarked += portion.execute(&mut *db).await?.rows_affected();
+        end = begin;
+    }
+    Ok(unmarked)
 }
 
 /// What was stored in the stream at these places waits again.

@@ -136,6 +136,32 @@ async fn a_deleted_stream_is_made_again_and_refilled_though_the_connection_never
     relay.cancel();
 }
 
+/// A statement that is too long for its limit is undone, and would be tried again for ever.
+#[tokio::test]
+async fn a_long_history_waits_again_by_portions() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let relay = start_relay(&world, &pool);
+    write(&pool, 0..25_000).await;
+    wait_until_published(&pool).await;
+    let noting = "create table portions (size bigint not null);
+         create function note() returns trigger language plpgsql as $$
+         begin insert into portions select count(*) from portion; return null; end $$;
+         create trigger noted after insert on outbox_waiting referencing new table as portion
+         for each statement execute function note()";
+    sqlx::raw_sql(noting).execute(&pool).await.unwrap();
+    world.jetstream().delete_stream(ORDERS.name).await.unwrap();
+    eventually("all is published again", async || {
+        let mut stream = world.jetstream().get_stream(ORDERS.name).await.ok()?;
+        (stream.info().await.ok()?.state.messages == 25_000).then_some(())
+    })
+    .await;
+    let portions = "select sum(size)::bigint, max(size) from portions";
+    let (all, largest): (i64, i64) = sqlx::query_as(portions).fetch_one(&pool).await.unwrap();
+    assert_eq!((all, largest), (25_000, 10_000));
+    relay.cancel();
+}
+
 #[tokio::test]
 async fn a_deleted_consumer_is_made_again_where_it_was() {
     let world = World::start().await;

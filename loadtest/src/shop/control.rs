@@ -43,6 +43,7 @@ impl Shop {
     }
 
     pub async fn scale_all(&self, counts: &[(&str, usize)]) -> Result<()> {
+        let run = self.run_folder("scaling")?;
         let before = self.processes();
         {
             let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,11 +52,10 @@ impl Shop {
                 changed.entry((*part).to_owned()).or_insert(count);
             }
         }
-        self.up(counts).await
+        self.up(run, counts).await
     }
 
-    async fn up(&self, counts: &[(&str, usize)]) -> Result<()> {
-        let run = self.run_folder("scaling")?;
+    async fn up(&self, run: &Path, counts: &[(&str, usize)]) -> Result<()> {
         let mut command = self.program(run, "supervisor", "scripts/up");
         command.args(["up", "--detach"]);
         for (part, count) in counts {
@@ -72,7 +72,10 @@ impl Shop {
         let changed = std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner));
         let counts: Vec<(&str, usize)> =
             changed.iter().map(|(part, count)| (part.as_str(), *count)).collect();
-        let scaled = if counts.is_empty() { Ok(()) } else { self.up(&counts).await };
+        let scaled = match &self.run {
+            Some(run) if !counts.is_empty() => self.up(run, &counts).await,
+            _ => Ok(()),
+        };
         let behaviour = self.behaviour.lock().unwrap_or_else(PoisonError::into_inner).take();
         let behaved = match behaviour {
             Some(before) => self.put(&self.behaviour_url()?, before).await,

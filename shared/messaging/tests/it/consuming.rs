@@ -91,7 +91,7 @@ async fn what_cannot_be_read_is_buried_untouched_and_the_rest_flows() {
     let pool = recorder::database(&world).await;
     let good = String::from_utf8(order("good-1").encode()).unwrap();
     world.publish("orders.created", [0xff, 0x00, 0x7b]).await;
-    world.publish("orders.created", good.replace("4.50", "-4.50")).await;
+    world.publish("orders.created", good.replace(":4.50", ":-4.50")).await;
     world.publish("orders.created.3", good.replace("OrderCreated", "OrderTeleported")).await;
     world.publish("orders.cancelled", &good).await;
     world.publish("orders.created", vec![b' '; 300 * 1024]).await;

@@ -68,7 +68,12 @@ impl Bench {
         let said = String::from_utf8_lossy(&output.stdout);
         match rate(&said) {
             Some(rate) if output.status.success() => Ok(rate),
-            _ => bail!("pgbench failed: {}", String::from_utf8_lossy(&output.stderr).trim()),
+            _ => bail!(
+                "pgbench with {clients} clients told no rate ({}); if it had too little time to connect, give it more with \
+                 --duration. It said: {said}{}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            ),
         }
     }
 

@@ -78,7 +78,7 @@ fn is_away(error: &(dyn Error + 'static)) -> bool {
 fn is_passing(sqlstate: &str) -> bool {
     let class = sqlstate.get(..2).unwrap_or_default();
     matches!(class, "08" | "53" | "58")
-        || matches!(sqlstate, "25P03" | "40001" | "40P01" | "57P01" | "57P02" | "57P03" | "25006")
+        || matches!(sqlstate, "25P03" | "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" | "25006")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use crate::bounded;
@@ -17,8 +17,8 @@ const EVERY: Duration = Duration::from_secs(10 * 60);
 const DAYS_AHEAD: i32 = 3;
 
 /// Makes room in the outbox for the days to come: at the start of a service, and then by [`run`].
-pub async fn make_days(pool: &PgPool) -> Result<(), sqlx::Error> {
-    sqlx::query("select outbox_make_days($1)").bind(DAYS_AHEAD).execute(pool).await?;
+pub async fn make_days(db: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
+    sqlx::query("select outbox_make_days($1)").bind(DAYS_AHEAD).execute(db).await?;
     Ok(())
 }
 

@@ -12,16 +12,23 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Row};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// No statement and no forgotten transaction may hold its locks for longer.
 const STATEMENT_LIMIT: &str = "15s";
+/// Who waits for a lock gives up as if the database were away, before the runtime stops its handler (4 s) and suspects the
+/// event. More than a writer of orders waits, which then knows that it cannot say.
+const LOCK_LIMIT: &str = "3500ms";
+/// Seconds of silence after which Postgres asks whether we are there: what lies between forgets a silent connection after
+/// some minutes.
+const KEEPALIVE: &str = "60";
 const JUST_USED: Duration = Duration::from_secs(1);
 /// A connection that comes back from use answers within this time, or is closed.
 const STILL_THERE: Duration = Duration::from_secs(2);
 /// For a request to the broker. An answer that is lost with its connection would hold up a consumer until then.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 pub async fn postgres(
     url: &SecretString,
@@ -38,6 +45,8 @@ pub async fn postgres(
         .options([
             ("statement_timeout", STATEMENT_LIMIT),
             ("idle_in_transaction_session_timeout", STATEMENT_LIMIT),
+            ("lock_timeout", LOCK_LIMIT),
+            ("tcp_keepalives_idle", KEEPALIVE),
             // One plan for each statement, by index whatever the statistics say (docs/adr/0016-one-plan-for-each-statement.md).
             ("plan_cache_mode", "force_generic_plan"),
             ("enable_seqscan", "off"),
@@ -108,9 +117,15 @@ async fn warn_if_forgetful(pool: &PgPool) -> anyhow::Result<()> {
 }
 
 pub async fn migrate(pool: &PgPool, migrations: &Migrator) -> anyhow::Result<()> {
-    messaging::migrations().run(pool).await.context("cannot create the messaging tables")?;
-    messaging::retention::make_days(pool).await.context("cannot make the partitions of the outbox")?;
-    migrations.run(pool).await.context("cannot bring the database schema up to date")
+    // Whoever comes second waits for the lock until the first is done.
+    let options =
+        PgConnectOptions::clone(&pool.connect_options()).options([("lock_timeout", STATEMENT_LIMIT)]);
+    let mut db = PgConnection::connect_with(&options).await.context("cannot connect to Postgres")?;
+    messaging::migrations().run(&mut db).await.context("cannot create the messaging tables")?;
+    messaging::retention::make_days(&mut db).await.context("cannot make the partitions of the outbox")?;
+    migrations.run(&mut db).await.context("cannot bring the database schema up to date")?;
+    let _ = db.close().await;
+    Ok(())
 }
 
 pub async fn nats(
@@ -143,6 +158,19 @@ pub async fn nats(
     Ok(jetstream)
 }
 
+/// Returns when the client has given up, which it never should: a message whose headers it cannot bear (a carriage return
+/// inside of a value) ends its task by a panic, and whoever asks it for something waits for ever.
+pub async fn watch_nats(client: async_nats::Client, stop: CancellationToken) -> anyhow::Result<()> {
+    while stop.run_until_cancelled(sleep(BETWEEN_LOOKS)).await.is_some() {
+        // Without an answer the broker is away, and the client waits for it.
+        if let Ok(Err(error)) = timeout(ANSWER_LIMIT, client.flush()).await {
+            return Err(error)
+                .context("the client of the broker has stopped; only a new process has a new one");
+        }
+    }
+    Ok(())
+}
+
 fn tell(event: &Event, refusals: &Refusals) {
     let Event::ServerError(error) = event else { return tracing::info!(%event, "nats") };
     match broker::refused(error) {
@@ -160,8 +188,11 @@ fn tell(event: &Event, refusals: &Refusals) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use futures::FutureExt;
-    use sqlx::Connection;
-    use testing::Postgres;
+    use messaging::{Failure, Settings};
+    use testing::{Postgres, World};
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpStream;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -178,5 +209,47 @@ mod tests {
         let other = postgres(&url, 1, "second", &stop).await.unwrap();
         let kept: i64 = sqlx::query_scalar("select count(*) from words").fetch_one(&other).await.unwrap();
         assert_eq!(kept, 1);
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_lock_is_no_events_fault() {
+        let url = SecretString::from(Postgres::shared().create("locked").await);
+        let pool = postgres(&url, 2, "waits for a lock", &CancellationToken::new()).await.unwrap();
+        sqlx::raw_sql("create table words (word text)").execute(&pool).await.unwrap();
+        let mut holder = pool.begin().await.unwrap();
+        sqlx::raw_sql("lock table words").execute(&mut *holder).await.unwrap();
+
+        let since = Instant::now();
+        let late = sqlx::query("insert into words values ('late')").execute(&pool).await;
+        let waited = since.elapsed();
+        assert!(matches!(Failure::from(late.unwrap_err()), Failure::Unavailable(_)));
+        assert!(waited < Settings::default().handler_timeout, "a handler is stopped before: {waited:?}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_a_message_has_ended_is_noticed() {
+        let world = World::start().await;
+        let url = SecretString::from(world.nats_url());
+        let client = nats(&url, None, "victim").await.unwrap().client();
+        let _subscription = client.subscribe("poison").await.unwrap();
+        client.flush().await.unwrap();
+        let watch = tokio::spawn(watch_nats(client, CancellationToken::new()));
+        sleep(2 * BETWEEN_LOOKS).await;
+        assert!(!watch.is_finished(), "nothing has happened yet");
+
+        publish_raw(&url, "poison", "NATS/1.0\r\nName: a\rvalue\r\n\r\n").await;
+        let ended = timeout(2 * ANSWER_LIMIT, watch).await.expect("the watch ends").unwrap();
+        assert!(ended.unwrap_err().to_string().contains("client of the broker"));
+    }
+
+    /// Headers that no client library would send.
+    async fn publish_raw(url: &SecretString, subject: &str, headers: &str) {
+        let url: async_nats::ServerAddr = url.expose_secret().parse().unwrap();
+        let mut broker = TcpStream::connect((url.host(), url.port())).await.unwrap();
+        let (user, password, length) = (url.username().unwrap(), url.password().unwrap(), headers.len());
+        let hello = format!(r#"{{"verbose":false,"headers":true,"user":"{user}","pass":"{password}"}}"#);
+        let publish = format!("CONNECT {hello}\r\nHPUB {subject} {length} {length}\r\n{headers}\r\nPING\r\n");
+        broker.write_all(publish.as_bytes()).await.unwrap();
+        broker.shutdown().await.unwrap();
     }
 }

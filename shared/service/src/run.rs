@@ -83,6 +83,7 @@ impl Service {
             tasks: JoinSet::new(),
         };
         if let Some(jetstream) = service.jetstream.clone() {
+            service.spawn("broker", connect::watch_nats(jetstream.client(), service.stop.clone()));
             service.publish_outbox(jetstream);
         }
         service.spawn("figures", figures::keep_house(service.metrics.clone(), service.stop.clone()));

@@ -269,3 +269,34 @@ async fn old_days_are_dropped_but_not_while_something_in_them_waits() {
     write(&pool, 10..20).await;
     assert_eq!((drop_days().await, count().await), (0, 10));
 }
+
+#[tokio::test]
+async fn a_day_is_not_dropped_while_a_refill_is_putting_it_back() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    write(&pool, 0..10).await;
+    let stop = start_relay(&world, &pool);
+    wait_until_published(&pool).await;
+    stop.cancel();
+    age(&pool).await;
+    let count = async |rows: &str| {
+        let count = format!("select count(*) from {rows}");
+        sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(count)).fetch_one(&pool).await.unwrap()
+    };
+
+    let mut refill = pool.begin().await.unwrap();
+    let put_back = "with lost as (delete from outbox_stored returning id, created_at)
+                    insert into outbox_waiting (id, created_at) select id, created_at from lost";
+    sqlx::query(put_back).execute(&mut *refill).await.unwrap();
+    let dropping = sqlx::query_scalar::<_, i32>("select outbox_drop_days('3 days')").fetch_one(&pool);
+    let committing = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        refill.commit().await.unwrap();
+    };
+    let (dropped, ()) = tokio::join!(dropping, committing);
+
+    let refused = dropped.unwrap_err();
+    assert_eq!(refused.as_database_error().and_then(|error| error.code()).as_deref(), Some("55P03"));
+    let lost = "outbox_waiting where id not in (select id from outbox)";
+    assert_eq!((count("outbox_waiting").await, count(lost).await), (10, 0));
+}

@@ -41,28 +41,24 @@ impl Lags {
 
     /// Of everybody, or an error: who cannot be asked may be behind.
     pub async fn look(&self) -> Result<Lag> {
-        let (consumers, unpublished, charges) = self.ask().await;
-        let mut lag = consumers?;
-        lag.insert(RELAY.to_owned(), unpublished? as u64);
-        lag.insert(CHARGES.to_owned(), charges? as u64);
-        Ok(lag)
+        let all: Vec<Lag> = self.ask().await.into_iter().collect::<Result<_>>()?;
+        Ok(all.into_iter().flatten().collect())
     }
 
     /// Of those who can be asked.
     pub async fn look_around(&self) -> Lag {
-        let (consumers, unpublished, charges) = self.ask().await;
-        let mut lag = consumers.unwrap_or_default();
-        lag.extend(unpublished.ok().map(|count| (RELAY.to_owned(), count as u64)));
-        lag.extend(charges.ok().map(|count| (CHARGES.to_owned(), count as u64)));
-        lag
+        self.ask().await.into_iter().flatten().flatten().collect()
     }
 
-    async fn ask(&self) -> (Result<Lag>, Result<i64, sqlx::Error>, Result<i64, sqlx::Error>) {
-        tokio::join!(
+    async fn ask(&self) -> [Result<Lag>; 3] {
+        let (consumers, unpublished, charges) = tokio::join!(
             self.consumers(|info| info.num_pending + info.num_ack_pending as u64),
             store::unpublished(&self.order_api),
             store::charges_due(&self.payment)
-        )
+        );
+        let one =
+            |who: &str, count: Result<i64, sqlx::Error>| Ok(Lag::from([(who.to_owned(), count? as u64)]));
+        [consumers, one(RELAY, unpublished), one(CHARGES, charges)]
     }
 
     /// The furthest behind of everybody.
@@ -145,7 +141,9 @@ impl Lags {
             if Instant::now() > deadline {
                 let waited = format!("the shop is not at rest after {} s", patience.as_secs());
                 match work {
-                    Ok(work) => bail!("{waited}: {}", work.unwrap_or_default()),
+                    Ok(work) => {
+                        bail!("{waited}: {}", work.unwrap_or_else(|| "it was for one look alone".into()))
+                    }
                     Err(error) => return Err(error.context(waited)),
                 }
             }

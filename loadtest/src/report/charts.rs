@@ -12,8 +12,9 @@ use plotters::prelude::*;
 use super::page::escape;
 use super::{Curve, Mark, Plot, number};
 
-const WIDTH: u32 = 1100;
-const HEIGHT: u32 = 240;
+/// Width and height of a plot on the page, and of one that stands alone, two of which are side by side in a text.
+const PAGE: (u32, u32) = (1100, 240);
+const PICTURE: (u32, u32) = (560, 280);
 const LEFT: u32 = 70;
 const BOTTOM: u32 = 26;
 const MARGIN: u32 = 8;
@@ -59,17 +60,30 @@ pub enum Along<'a> {
         marks: &'a [Mark],
     },
     Quantity(&'a str),
+    /// Nothing: each curve is a bar, as high as its only point.
+    Bars,
+}
+
+impl<'a> Along<'a> {
+    pub fn of(plot: &'a Plot) -> Along<'a> {
+        plot.x.as_deref().map_or(Along::Bars, Along::Quantity)
+    }
 }
 
 pub fn plot(curves: &[Curve], along: &Along<'_>, scale: Scale) -> Result<String> {
+    sized(PAGE, curves, along, scale)
+}
+
+fn sized(size: (u32, u32), curves: &[Curve], along: &Along<'_>, scale: Scale) -> Result<String> {
     let values = || curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.1));
     let top = values().fold(0.0, f64::max).max(1e-3) * 1.05;
     let (x, marks) = match along {
         Along::Time { until, marks } => (0.0..until.max(1.0), *marks),
         Along::Quantity(_) => (0.0..furthest(curves), &[][..]),
+        Along::Bars => (0.0..curves.len() as f64, &[][..]),
     };
     let mut svg = String::new();
-    let area = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
+    let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
     let drawn = match scale {
         Scale::Linear => draw(&area, x, 0.0..top, top, curves, marks, along),
         Scale::Logarithmic => {
@@ -85,26 +99,30 @@ pub fn plot(curves: &[Curve], along: &Along<'_>, scale: Scale) -> Result<String>
 
 /// A plot that stands alone, with its title and what its colours mean, for pages that only take pictures.
 pub fn picture(plot: &Plot) -> Result<String> {
-    const HEAD: u32 = 52;
-    let inner = self::plot(&plot.lines, &Along::Quantity(&plot.x), Scale::Linear)?;
+    const FIRST_KEY: u32 = 32;
+    const KEY: (u32, u32) = (230, 20);
+    let inner = sized(PICTURE, &plot.lines, &Along::of(plot), Scale::Linear)?;
     let mut keys = String::new();
     for (n, curve) in plot.lines.iter().enumerate() {
         let RGBColor(red, green, blue) = colour(n);
-        let x = LEFT + n as u32 * 200;
+        let (x, y) = (LEFT + n as u32 % 2 * KEY.0, FIRST_KEY + n as u32 / 2 * KEY.1);
         let _ = write!(
             keys,
-            "<rect x=\"{x}\" y=\"32\" width=\"12\" height=\"12\" fill=\"rgb({red},{green},{blue})\"/>\
-             <text x=\"{}\" y=\"43\">{}</text>",
+            "<rect x=\"{x}\" y=\"{y}\" width=\"12\" height=\"12\" fill=\"rgb({red},{green},{blue})\"/>\
+             <text x=\"{}\" y=\"{}\">{}</text>",
             x + 18,
+            y + 11,
             escape(&curve.name)
         );
     }
+    let head = FIRST_KEY + plot.lines.len().div_ceil(2) as u32 * KEY.1;
     Ok(format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {}\" font-family=\"sans-serif\" font-size=\"13\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" font-family=\"sans-serif\" font-size=\"13\" \
          fill=\"currentColor\"><style>:root {{ color: #1f2328 }} @media (prefers-color-scheme: dark) {{ :root {{ color: \
          #e6edf3 }} }}</style><text x=\"{LEFT}\" y=\"20\" font-size=\"16\" font-weight=\"bold\">{} ({})</text>{keys}\
-         <g transform=\"translate(0 {HEAD})\">{inner}</g></svg>\n",
-        HEIGHT + HEAD,
+         <g transform=\"translate(0 {head})\">{inner}</g></svg>\n",
+        PICTURE.0,
+        PICTURE.1 + head,
         escape(&plot.title),
         escape(&plot.y)
     ))
@@ -147,6 +165,7 @@ where
     match along {
         Along::Time { .. } => mesh.x_label_formatter(&clock),
         Along::Quantity(what) => mesh.x_label_formatter(&plain).x_desc(*what),
+        Along::Bars => mesh.disable_x_mesh().x_labels(0),
     };
     mesh.draw()?;
     for mark in marks {
@@ -156,6 +175,13 @@ where
     for (n, curve) in curves.iter().enumerate() {
         // A logarithm of zero has no place.
         let points = || curve.points.iter().map(|(x, y)| (*x, y.max(1e-3)));
+        if matches!(along, Along::Bars) {
+            let middle = n as f64 + 0.5;
+            let bar =
+                |(_, y)| Rectangle::new([(middle - 0.25, 1e-3), (middle + 0.25, y)], colour(n).filled());
+            chart.draw_series(points().map(bar))?;
+            continue;
+        }
         chart.draw_series(LineSeries::new(points(), colour(n).stroke_width(2)))?;
         if matches!(along, Along::Quantity(_)) {
             chart.draw_series(points().map(|point| Circle::new(point, 3, colour(n).filled())))?;

@@ -70,7 +70,8 @@ pub struct Mark {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plot {
     pub title: String,
-    pub x: String,
+    /// What is along the bottom. Without it each line is one point, and drawn as a bar.
+    pub x: Option<String>,
     pub y: String,
     pub lines: Vec<Curve>,
 }

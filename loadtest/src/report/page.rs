@@ -59,7 +59,7 @@ fn findings(page: &mut String, report: &Report) {
 fn plots(page: &mut String, report: &Report) -> Result<()> {
     for plot in &report.plots {
         let title = format!("{} ({})", plot.title, plot.y);
-        let svg = charts::plot(&plot.lines, &Along::Quantity(&plot.x), Scale::Linear)?;
+        let svg = charts::plot(&plot.lines, &Along::of(plot), Scale::Linear)?;
         figure(page, &title, &plot.lines, &svg);
     }
     Ok(())

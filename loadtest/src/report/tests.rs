@@ -1,3 +1,5 @@
+use plotters::style::RGBColor;
+
 use super::*;
 use crate::engine::histogram::Percentiles;
 
@@ -21,7 +23,7 @@ fn report() -> Report {
         marks: vec![Mark { at: 1.0, name: "half".into() }],
         plots: vec![Plot {
             title: "Knee".into(),
-            x: "orders/s".into(),
+            x: Some("orders/s".into()),
             y: "ms".into(),
             lines: vec![Curve { name: "p99".into(), points: vec![(0.0, 1.0), (100.0, 2.0)] }],
         }],
@@ -62,4 +64,17 @@ fn a_violation_is_seen() {
     let report = Report { audit, ..report() };
     assert!(text::render(&report).contains("NOT CLEAN") && text::render(&report).contains("charged twice"));
     assert!(page::render(&report).expect("drawn").contains("charged twice"));
+}
+
+#[test]
+fn plots_stand_alone_as_curves_and_as_bars() {
+    let mut plot = report().plots.remove(0);
+    let curves = charts::picture(&plot).expect("drawn");
+    assert!(curves.contains("Knee (ms)") && curves.contains("<polyline") && curves.contains("orders/s"));
+    plot.x = None;
+    plot.lines.iter_mut().for_each(|curve| curve.points.truncate(1));
+    let bars = charts::picture(&plot).expect("drawn");
+    let RGBColor(red, green, blue) = charts::colour(0);
+    let filled = format!("fill=\"#{red:02X}{green:02X}{blue:02X}\"");
+    assert!(!bars.contains("<circle") && bars.contains(&filled), "{bars}");
 }

@@ -37,7 +37,7 @@ pub struct Knee {
 pub async fn find(run: &mut Run, what: &str, from: f64, step: Duration, judged: Judged) -> Result<Knee> {
     let (mut good, mut bad) = (None::<(f64, Outcome)>, None::<(f64, String)>);
     let (mut rate, mut halvings, mut p50, mut p99) = (from, 0, Vec::new(), Vec::new());
-    while halvings < HALVINGS {
+    while halvings <= HALVINGS {
         let before = run.lags.heard().await?;
         let outcome = run.load(&format!("{what}, {}/s", number(rate)), rate, step).await?;
         p50.push((rate, outcome.latency.p50));
@@ -62,7 +62,7 @@ pub async fn find(run: &mut Run, what: &str, from: f64, step: Duration, judged: 
         Curve { name: name.to_owned(), points }
     });
     let title = format!("Latency by rate, {what}");
-    run.plot(Plot { title, x: "orders/s".into(), y: "ms".into(), lines: lines.to_vec() });
+    run.plot(Plot { title, x: Some("orders/s".into()), y: "ms".into(), lines: lines.to_vec() });
     match (good, bad) {
         (Some((rate, outcome)), Some((at, why))) => {
             let limit = format!("at {}/s {why}", number(at));

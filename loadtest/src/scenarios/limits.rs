@@ -46,6 +46,6 @@ pub async fn database(run: &mut Run) -> Result<f64> {
     run.find("pgbench's best number of clients", clients, "");
     let line = Curve { name: "transactions/s".into(), points };
     let title = "pgbench: one order and one outbox row in each transaction".to_owned();
-    run.plot(Plot { title, x: "clients".into(), y: "transactions/s".into(), lines: vec![line] });
+    run.plot(Plot { title, x: Some("clients".into()), y: "transactions/s".into(), lines: vec![line] });
     Ok(best)
 }

@@ -34,6 +34,11 @@ pub async fn run(run: &mut Run, arguments: &Arguments) -> Result<()> {
     }
     let line = Curve { name: "orders/s".into(), points };
     let title = "Orders through all consumers, start of the processes included".to_owned();
-    run.plot(Plot { title, x: "instances of each consumer".into(), y: "orders/s".into(), lines: vec![line] });
+    run.plot(Plot {
+        title,
+        x: Some("instances of each consumer".into()),
+        y: "orders/s".into(),
+        lines: vec![line],
+    });
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::store::{self, Begin, Record, Taken};
 use crate::task::{Says, Task};
 
 /// Times that a mail which was taken is noted, if the database is away.
-const NOTES: u32 = 3;
+const NOTES: u32 = 6;
 const BETWEEN_NOTES: Duration = Duration::from_millis(500);
 
 pub struct Sender {

@@ -11,7 +11,8 @@ use tokio::sync::MutexGuard;
 use tokio::time::timeout;
 
 use crate::consumer::{Consumer, Reader};
-use crate::settle::{Hand, Trouble, ids, panic_text};
+use crate::failure::is_locked;
+use crate::settle::{Hand, Trouble, hand_back, ids, panic_text};
 use crate::{Failure, Message, Received, alone, bounded, failpoint, inbox, partitions, span};
 
 impl<C: Consumer> Reader<C> {
@@ -27,8 +28,8 @@ impl<C: Consumer> Reader<C> {
                 Err(Trouble::LeaseLost) => return self.lose_lease(),
                 Err(Trouble::Stopping) => hand_back(part, Duration::ZERO).await,
                 Err(trouble) if part.len() == 1 => self.fail_alone(&part[0], trouble).await,
-                // A hanging handler costs its whole timeout each time, so it is isolated in one step.
-                Err(Trouble::Stuck(_)) => waiting.extend(part.chunks(1).rev()),
+                // Each try may cost the whole wait again, so the event is isolated in one step.
+                Err(Trouble::Stuck(_) | Trouble::Locked(_)) => waiting.extend(part.chunks(1).rev()),
                 Err(Trouble::Failed(_)) => {
                     let (left, right) = part.split_at(part.len() / 2);
                     waiting.push(right);
@@ -80,7 +81,7 @@ impl<C: Consumer> Reader<C> {
             Ok(()) => acknowledge(suspects).await,
             Err(Trouble::LeaseLost) => self.lose_lease(),
             Err(Trouble::Stopping) => hand_back(suspects, Duration::ZERO).await,
-            Err(Trouble::Failed(_) | Trouble::Stuck(_)) => {
+            Err(Trouble::Failed(_) | Trouble::Stuck(_) | Trouble::Locked(_)) => {
                 self.settler.forgive(suspects).await;
                 self.try_alone(suspects).await;
             }
@@ -101,7 +102,7 @@ impl<C: Consumer> Reader<C> {
 
     /// The first failure of an event that came in a batch: from now on its attempts are counted.
     async fn fail_alone(&self, hand: &Hand<C::Message>, trouble: Trouble) {
-        if matches!(trouble, Trouble::Failed(Failure::Reject(_))) {
+        if matches!(trouble, Trouble::Failed(Failure::Reject(_)) | Trouble::Locked(_)) {
             self.settler.settle_failure(hand, trouble, 1).await;
         } else if let Some(attempt) = self.settler.begin_attempt(hand).await {
             self.settler.settle_failure(hand, trouble, attempt.number).await;
@@ -189,6 +190,7 @@ impl<C: Consumer> Reader<C> {
                 }
                 Ok(())
             }
+            Ok(Ok(Err(Failure::Unavailable(error)))) if is_locked(&*error) => Err(Trouble::Locked(error)),
             Ok(Ok(Err(failure))) => Err(Trouble::Failed(failure)),
             Ok(Err(panic)) => Err(Trouble::Stuck(format!("panicked: {}", panic_text(&*panic)))),
             // It may have waited for a database that is away, which is no event's fault.
@@ -214,10 +216,4 @@ async fn acknowledge<M>(part: &[Hand<M>]) {
         hand.delivery.ack().await;
     }
     failpoint::dies_at("consumer-after-ack");
-}
-
-async fn hand_back<M>(part: &[Hand<M>], pause: Duration) {
-    for hand in part {
-        hand.delivery.hand_back(pause).await;
-    }
 }

@@ -2,9 +2,12 @@
 //! the world's.
 
 use std::error::Error;
-use std::fmt;
+use std::{fmt, iter};
 
-type BoxError = Box<dyn Error + Send + Sync + 'static>;
+/// SQLSTATE of a statement that waited for a lock for longer than `lock_timeout`.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+pub(crate) type BoxError = Box<dyn Error + Send + Sync + 'static>;
 
 /// Why an event was not processed.
 #[derive(Debug)]
@@ -53,24 +56,29 @@ impl<T, E: std::fmt::Display> Rejectable<T> for Result<T, E> {
 }
 
 /// Whether the database, rather than the event, is the reason: lost connections, a server that starts or
-/// stops, no connection to be had, and conflicts that the next try resolves.
+/// stops, no connection to be had, locks that others hold, and conflicts that the next try resolves.
 fn is_away(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<sqlx::Error>() {
-            return match error {
-                sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed => true,
-                sqlx::Error::Database(error) => error.code().is_some_and(|code| is_passing(&code)),
-                _ => false,
-            };
-        }
-        cause = error.source();
+    match of_database(error) {
+        Some(
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed,
+        ) => true,
+        Some(sqlx::Error::Database(error)) => error.code().is_some_and(|code| is_passing(&code)),
+        _ => false,
     }
-    false
+}
+
+/// Whether somebody else holds a lock: the one thing that may be in the way of one event and not of the next.
+pub(crate) fn is_locked(error: &(dyn Error + 'static)) -> bool {
+    let code = of_database(error).and_then(sqlx::Error::as_database_error).and_then(|error| error.code());
+    code.as_deref() == Some(LOCK_NOT_AVAILABLE)
+}
+
+fn of_database<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a sqlx::Error> {
+    iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
 }
 
 /// SQLSTATE classes and codes of conditions that pass by themselves
@@ -78,7 +86,10 @@ fn is_away(error: &(dyn Error + 'static)) -> bool {
 fn is_passing(sqlstate: &str) -> bool {
     let class = sqlstate.get(..2).unwrap_or_default();
     matches!(class, "08" | "53" | "58")
-        || matches!(sqlstate, "25P03" | "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" | "25006")
+        || matches!(
+            sqlstate,
+            "25P03" | "40001" | "40P01" | LOCK_NOT_AVAILABLE | "57P01" | "57P02" | "57P03" | "25006"
+        )
 }
 
 #[cfg(test)]

@@ -29,12 +29,15 @@ pub async fn run(pool: PgPool, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
+        if let Err(error) = bounded(turn_days(&pool)).await {
+            tracing::warn!(%error, "could not make or drop days of the outbox; will try again");
+        }
         while !stop.is_cancelled() {
-            match bounded(keep_house(&pool)).await {
+            match bounded(forget(&pool)).await {
                 Ok(0) => break,
                 Ok(rows) => tracing::debug!(rows, "forgot old rows"),
                 Err(error) => {
-                    tracing::warn!(%error, "could not make room in the outbox and the inbox; will try again");
+                    tracing::warn!(%error, "could not make room in the inbox; will try again");
                     break;
                 }
             }
@@ -42,9 +45,13 @@ pub async fn run(pool: PgPool, stop: CancellationToken) {
     }
 }
 
-async fn keep_house(pool: &PgPool) -> Result<u64, sqlx::Error> {
+async fn turn_days(pool: &PgPool) -> Result<(), sqlx::Error> {
     make_days(pool).await?;
     sqlx::query("select outbox_drop_days('3 days')").execute(pool).await?;
+    Ok(())
+}
+
+async fn forget(pool: &PgPool) -> Result<u64, sqlx::Error> {
     let inbox = sqlx::query(
         "delete from inbox where ctid = any(array(
              select ctid from inbox where processed_at < now() - interval '14 days' limit 5000))",

@@ -2,8 +2,8 @@
 //! [consumers](crate::consumer) and [workers](crate::worker).
 
 use std::any::Any;
+use std::error::Error;
 use std::fmt;
-use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::consumer::Runtime;
 use crate::delivery::Delivery;
+use crate::failure::BoxError;
 use crate::figures::Cause;
 use crate::span::{KeyValue, Span, SpanKind};
 use crate::{Failure, Message, Received, TraceContext, alone, bounded, dead_letter, failpoint};
@@ -24,8 +25,14 @@ pub struct Hand<M> {
     pub message: Received<M>,
 }
 
-pub fn ids<M: Message>(hands: &[Hand<M>]) -> Vec<&str> {
-    hands.iter().map(|hand| hand.message.id()).collect()
+pub fn ids<'a, M: Message>(hands: impl IntoIterator<Item = &'a Hand<M>>) -> Vec<&'a str> {
+    hands.into_iter().map(|hand| hand.message.id()).collect()
+}
+
+pub async fn hand_back<'a, M: 'a>(hands: impl IntoIterator<Item = &'a Hand<M>>, pause: Duration) {
+    for hand in hands {
+        hand.delivery.hand_back(pause).await;
+    }
 }
 
 /// Why an attempt did not succeed.
@@ -33,6 +40,8 @@ pub enum Trouble {
     Failed(Failure),
     /// The handler panicked or ran out of time.
     Stuck(String),
+    /// Somebody holds a lock on what the handler writes.
+    Locked(BoxError),
     /// Another instance reads this partition now.
     LeaseLost,
     /// The service is stopping while something it needs is away.
@@ -44,6 +53,7 @@ impl fmt::Display for Trouble {
         match self {
             Trouble::Failed(failure) => failure.fmt(f),
             Trouble::Stuck(what) => f.write_str(what),
+            Trouble::Locked(error) => error.fmt(f),
             Trouble::LeaseLost => f.write_str("another instance reads this partition now"),
             Trouble::Stopping => f.write_str("the service is stopping"),
         }
@@ -72,7 +82,7 @@ impl Settler {
     /// Counts an attempt at a message that stands alone. `None` when there must not be one: the message was
     /// buried because its attempts are used up, or handed back.
     pub async fn begin_attempt<M: Message>(&self, hand: &Hand<M>) -> Option<Attempt<'_>> {
-        let attempt = match self.begin_attempts(slice::from_ref(hand)).await {
+        let attempt = match self.begin_attempts([hand]).await {
             Ok(attempt) => attempt,
             Err(trouble) => {
                 hand.delivery.hand_back(self.pause_after(&trouble)).await;
@@ -89,7 +99,10 @@ impl Settler {
     }
 
     /// Counts an attempt at each of these messages.
-    pub async fn begin_attempts<M: Message>(&self, hands: &[Hand<M>]) -> Result<Attempt<'_>, Trouble> {
+    pub async fn begin_attempts<'a, M: Message>(
+        &self,
+        hands: impl IntoIterator<Item = &'a Hand<M>>,
+    ) -> Result<Attempt<'_>, Trouble> {
         let ids = ids(hands);
         let alone = self.runtime.suspicion.lock().await;
         let begin = || async { Ok(bounded(alone::begin(&self.runtime.pool, self.spec.name, &ids)).await?) };
@@ -108,7 +121,7 @@ impl Settler {
     }
 
     /// Takes the count of an attempt back. If that fails too, one attempt too many has been counted.
-    pub async fn forgive<M: Message>(&self, hands: &[Hand<M>]) {
+    pub async fn forgive<'a, M: Message>(&self, hands: impl IntoIterator<Item = &'a Hand<M>>) {
         let ids = ids(hands);
         let _ = bounded(alone::forgive(&self.runtime.pool, self.spec.name, &ids)).await;
     }
@@ -122,6 +135,7 @@ impl Settler {
             }
             Trouble::Failed(Failure::Retry(error) | Failure::Unavailable(error)) => error.to_string(),
             Trouble::Stuck(what) => what,
+            Trouble::Locked(error) => return self.wait_for_lock(hand, &*error).await,
             Trouble::Stopping => return hand.delivery.hand_back(Duration::ZERO).await,
             Trouble::LeaseLost => return,
         };
@@ -142,6 +156,15 @@ impl Settler {
         );
         self.runtime.counters.retries.fetch_add(1, Relaxed);
         metrics::counter!("consumer_retries_total", "consumer" => self.spec.name).increment(1);
+        hand.delivery.hand_back(delay).await;
+    }
+
+    /// The event is not to blame, and others need not wait with it.
+    async fn wait_for_lock<M: Message>(&self, hand: &Hand<M>, error: &(dyn Error + Send + Sync)) {
+        self.forgive([hand]).await;
+        let delay = self.runtime.settings.retry_delay(hand.delivery.delivered as u32);
+        let (consumer, event, order) = (self.spec.name, hand.message.id(), hand.message.order_id());
+        tracing::warn!(consumer, event, order, ?delay, %error, "somebody holds a lock; will be tried again");
         hand.delivery.hand_back(delay).await;
     }
 

@@ -4,19 +4,21 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::Message as Raw;
+use async_nats::jetstream::consumer::pull::{MessagesError, Stream as Pull};
 use events::topology::ConsumerSpec;
+use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, unconstrained};
 
 use crate::consumer::Runtime;
 use crate::delivery::{Delivery, hand_back_rest, keep_in_hand};
 use crate::figures::{self, Cause};
-use crate::settle::{Hand, Settler, Trouble, panic_text};
+use crate::settle::{Hand, Settler, Trouble, hand_back, ids, panic_text};
 use crate::span::Span;
 use crate::streams::{self, SetupError};
 use crate::{Failure, Message, Received, alone, bounded, failpoint, instances};
@@ -36,7 +38,7 @@ pub trait Worker: Send + Sync + 'static {
 struct Crew<W> {
     settler: Settler,
     worker: W,
-    /// A task under suspicion takes all places, so that only it can be blamed if the process dies.
+    /// Tasks under suspicion take all places, so that only they can be blamed if the process dies.
     places: Arc<Semaphore>,
 }
 
@@ -68,75 +70,167 @@ async fn read<W: Worker>(crew: &Arc<Crew<W>>) -> Result<(), SetupError> {
         opened = opening => opened?,
     };
     let mut under_way = JoinSet::new();
-    let result = loop {
+    let mut arrived = Vec::new();
+    let result = 'reading: loop {
         while under_way.try_join_next().is_some() {}
-        let next = tokio::select! {
+        let first = tokio::select! {
             biased;
             () = stop.cancelled() => break Ok(()),
             next = tasks.next() => next,
         };
-        let delivery = match next {
-            Some(Ok(raw)) => Delivery::new(raw),
-            Some(Err(error)) => break Err(SetupError::broker(error)),
-            None => break Err(SetupError::broker("the pull ended")),
-        };
-        if let Some(delivery) = delivery {
-            let places = if delivery.delivered > 1 { runtime.settings.workers as u32 } else { 1 };
-            let Ok(place) = Arc::clone(&crew.places).acquire_many_owned(places).await else { break Ok(()) };
+        let ended = take_what_is_there(first, &mut tasks, &mut arrived, runtime.settings.workers);
+        let (suspects, new): (Vec<_>, Vec<_>) =
+            arrived.drain(..).partition(|delivery| delivery.delivered > 1);
+        let mut parts = new
+            .into_iter()
+            .map(|delivery| vec![delivery])
+            .chain(Some(suspects).filter(|some| !some.is_empty()));
+        while let Some(part) = parts.next() {
+            let places = if part[0].delivered > 1 { runtime.settings.workers as u32 } else { 1 };
+            let place = tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    arrived.extend(part.into_iter().chain(parts.flatten()));
+                    break 'reading Ok(());
+                }
+                place = Arc::clone(&crew.places).acquire_many_owned(places) => place,
+            };
             let crew = Arc::clone(crew);
             // On the heap: a task is copied where it is spawned and where it ends, and this one has some 10 KB.
             under_way.spawn(Box::pin(async move {
-                crew.attend(delivery).await;
+                crew.attend(part).await;
                 drop(place);
             }));
         }
+        if ended.is_err() {
+            break ended;
+        }
     };
     under_way.join_all().await;
-    hand_back_rest(tasks, Vec::new()).await;
+    hand_back_rest(tasks, arrived).await;
     result
 }
 
+/// What has arrived since and waits, with the `first`: `most` of it at most.
+fn take_what_is_there(
+    first: Option<Result<Raw, MessagesError>>,
+    tasks: &mut Pull,
+    arrived: &mut Vec<Delivery>,
+    most: usize,
+) -> Result<(), SetupError> {
+    let mut next = Some(first);
+    while let Some(task) = next {
+        match task {
+            Some(Ok(raw)) => arrived.extend(Delivery::new(raw)),
+            Some(Err(error)) => return Err(SetupError::broker(error)),
+            None => return Err(SetupError::broker("the pull ended")),
+        }
+        next = if arrived.len() < most { unconstrained(tasks.next()).now_or_never() } else { None };
+    }
+    Ok(())
+}
+
 impl<W: Worker> Crew<W> {
-    async fn attend(&self, delivery: Delivery) {
-        self.settler.count_redelivered([&delivery]);
-        let message = match delivery.decode::<W::Task>() {
-            Ok(message) => message,
-            Err(reason) => return self.settler.bury(&delivery, None, Cause::Unreadable, &reason, 1).await,
-        };
-        let hand = Hand { delivery, message };
+    /// A new task, or all suspects that came at once.
+    async fn attend(&self, deliveries: Vec<Delivery>) {
+        self.settler.count_redelivered(&deliveries);
+        let mut hands = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            match delivery.decode::<W::Task>() {
+                Ok(message) => hands.push(Hand { delivery, message }),
+                Err(reason) => self.settler.bury(&delivery, None, Cause::Unreadable, &reason, 1).await,
+            }
+        }
+        // Of a task that was delivered twice meanwhile, one delivery settles both.
+        hands.sort_by(|one, other| one.message.id().cmp(other.message.id()));
+        hands.dedup_by(|one, other| one.message.id() == other.message.id());
         let ack_wait = self.settler.runtime.settings.ack_wait;
+        let in_hand = hands.iter().map(|hand| &hand.delivery).collect();
         tokio::select! {
-            () = self.try_once(&hand) => {}
-            never = keep_in_hand(vec![&hand.delivery], ack_wait) => never,
+            () = self.try_all(&hands) => {}
+            never = keep_in_hand(in_hand, ack_wait) => never,
         }
     }
 
-    async fn try_once(&self, hand: &Hand<W::Task>) {
-        let result = match hand.delivery.delivered {
-            0..=1 => self.settler.patiently(|| self.work(hand)).await,
-            _ => self.settler.patiently(|| self.try_alone(hand)).await,
-        };
-        if let Err(trouble) = result {
-            self.settler.settle_failure(hand, trouble, 1).await;
+    async fn try_all(&self, hands: &[Hand<W::Task>]) {
+        match hands {
+            [new] if new.delivery.delivered == 1 => {
+                self.settle(new, self.settler.patiently(|| self.work(new)).await).await
+            }
+            suspects => self.try_suspects(suspects).await,
         }
+    }
+
+    /// Together what was not tried since it came again, alone what was: see [`alone`].
+    async fn try_suspects(&self, suspects: &[Hand<W::Task>]) {
+        let Settler { runtime, .. } = &self.settler;
+        let ids = ids(suspects);
+        let look = || async { Ok(bounded(alone::tried(&runtime.pool, W::SPEC.name, &ids)).await?) };
+        let tried = match self.settler.patiently(look).await {
+            Ok(tried) => tried,
+            Err(trouble) => return hand_back(suspects, self.settler.pause_after(&trouble)).await,
+        };
+        let (mut alone, untried): (Vec<_>, Vec<_>) =
+            suspects.iter().partition(|hand| tried.contains(hand.message.id()));
+        // With a single attempt for each there is none to be shared.
+        if untried.len() > 1 && runtime.settings.max_attempts > 1 {
+            alone.extend(self.try_together(untried).await);
+        } else {
+            alone.extend(untried);
+        }
+        for hand in alone {
+            self.settle(hand, self.settler.patiently(|| self.try_alone(hand)).await).await;
+        }
+    }
+
+    /// If this process dies of one of them, all are known to have been tried, and each is tried alone next time. Returns those
+    /// for which the outside was away.
+    async fn try_together<'a>(&self, suspects: Vec<&'a Hand<W::Task>>) -> Vec<&'a Hand<W::Task>> {
+        let attempt = match self.settler.begin_attempts(suspects.iter().copied()).await {
+            Ok(attempt) => attempt,
+            Err(trouble) => {
+                hand_back(suspects, self.settler.pause_after(&trouble)).await;
+                return Vec::new();
+            }
+        };
+        let results = join_all(suspects.iter().map(|hand| self.work(hand))).await;
+        let (mut done, mut away) = (Vec::new(), Vec::new());
+        for (hand, result) in suspects.into_iter().zip(results) {
+            match result {
+                Ok(()) => done.push(hand.message.id()),
+                Err(Trouble::Failed(Failure::Unavailable(_))) => away.push(hand),
+                Err(trouble) => self.settler.settle_failure(hand, trouble, attempt.number).await,
+            }
+        }
+        self.clear(&done).await;
+        self.settler.forgive(away.iter().copied()).await;
+        away
     }
 
     /// While the outside is away, the place of the only suspect is left to others.
     async fn try_alone(&self, hand: &Hand<W::Task>) -> Result<(), Trouble> {
         let Some(attempt) = self.settler.begin_attempt(hand).await else { return Ok(()) };
         match self.work(hand).await {
-            Ok(()) => {
-                if let Ok(mut db) = self.settler.runtime.pool.acquire().await {
-                    let _ = bounded(alone::clear(&mut db, W::SPEC.name, &[hand.message.id()])).await;
-                }
-            }
+            Ok(()) => self.clear(&[hand.message.id()]).await,
             Err(away @ Trouble::Failed(Failure::Unavailable(_))) => {
-                self.settler.forgive(slice::from_ref(hand)).await;
+                self.settler.forgive([hand]).await;
                 return Err(away);
             }
             Err(trouble) => self.settler.settle_failure(hand, trouble, attempt.number).await,
         }
         Ok(())
+    }
+
+    async fn settle(&self, hand: &Hand<W::Task>, result: Result<(), Trouble>) {
+        if let Err(trouble) = result {
+            self.settler.settle_failure(hand, trouble, 1).await;
+        }
+    }
+
+    async fn clear(&self, done: &[&str]) {
+        if let Ok(mut db) = self.settler.runtime.pool.acquire().await {
+            let _ = bounded(alone::clear(&mut db, W::SPEC.name, done)).await;
+        }
     }
 
     async fn work(&self, hand: &Hand<W::Task>) -> Result<(), Trouble> {

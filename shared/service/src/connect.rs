@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Row};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// No statement and no forgotten transaction may hold its locks for longer.
@@ -29,6 +29,8 @@ const STILL_THERE: Duration = Duration::from_secs(2);
 /// For a request to the broker. An answer that is lost with its connection would hold up a consumer until then.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// A service without a client may still take orders. A message that ends each new one should not keep it from that.
+const SHORTEST_LIFE: Duration = Duration::from_secs(12);
 
 pub async fn postgres(
     url: &SecretString,
@@ -117,10 +119,9 @@ async fn warn_if_forgetful(pool: &PgPool) -> anyhow::Result<()> {
 }
 
 pub async fn migrate(pool: &PgPool, migrations: &Migrator) -> anyhow::Result<()> {
+    let mut db = pool.acquire().await.context("cannot connect to Postgres")?.detach();
     // Whoever comes second waits for the lock until the first is done.
-    let options =
-        PgConnectOptions::clone(&pool.connect_options()).options([("lock_timeout", STATEMENT_LIMIT)]);
-    let mut db = PgConnection::connect_with(&options).await.context("cannot connect to Postgres")?;
+    sqlx::raw_sql("set lock_timeout = 0").execute(&mut db).await?;
     messaging::migrations().run(&mut db).await.context("cannot create the messaging tables")?;
     messaging::retention::make_days(&mut db).await.context("cannot make the partitions of the outbox")?;
     migrations.run(&mut db).await.context("cannot bring the database schema up to date")?;
@@ -161,9 +162,12 @@ pub async fn nats(
 /// Returns when the client has given up, which it never should: a message whose headers it cannot bear (a carriage return
 /// inside of a value) ends its task by a panic, and whoever asks it for something waits for ever.
 pub async fn watch_nats(client: async_nats::Client, stop: CancellationToken) -> anyhow::Result<()> {
+    let began = Instant::now();
     while stop.run_until_cancelled(sleep(BETWEEN_LOOKS)).await.is_some() {
         // Without an answer the broker is away, and the client waits for it.
-        if let Ok(Err(error)) = timeout(ANSWER_LIMIT, client.flush()).await {
+        let look = timeout(ANSWER_LIMIT, client.flush());
+        if let Some(Ok(Err(error))) = stop.run_until_cancelled(look).await {
+            stop.run_until_cancelled(sleep_until(began + SHORTEST_LIFE)).await;
             return Err(error)
                 .context("the client of the broker has stopped; only a new process has a new one");
         }
@@ -192,7 +196,6 @@ mod tests {
     use testing::{Postgres, World};
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpStream;
-    use tokio::time::Instant;
 
     use super::*;
 
@@ -238,7 +241,7 @@ mod tests {
         assert!(!watch.is_finished(), "nothing has happened yet");
 
         publish_raw(&url, "poison", "NATS/1.0\r\nName: a\rvalue\r\n\r\n").await;
-        let ended = timeout(2 * ANSWER_LIMIT, watch).await.expect("the watch ends").unwrap();
+        let ended = timeout(SHORTEST_LIFE + ANSWER_LIMIT, watch).await.expect("the watch ends").unwrap();
         assert!(ended.unwrap_err().to_string().contains("client of the broker"));
     }
 

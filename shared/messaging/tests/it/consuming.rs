@@ -255,6 +255,27 @@ async fn a_graceful_stop_leaves_nothing_in_hand() {
 }
 
 #[tokio::test]
+async fn an_event_waits_for_a_lock_without_blame_and_the_others_do_not() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let mut somebody = pool.begin().await.unwrap();
+    sqlx::raw_sql("lock table mended").execute(&mut *somebody).await.unwrap();
+    let orders = ["good-0", "locked-1", "good-2", "locked-3", "good-4"];
+    for order_id in orders {
+        world.publish_event(&order(order_id)).await;
+    }
+    let running = run(&world, &pool, "a", Recorder);
+    assert_eq!(wait_for_effects(&pool, "loyalty", 3).await, ["good-0", "good-2", "good-4"]);
+
+    // For more tries than an event has.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    somebody.rollback().await.unwrap();
+    wait_for_effects(&pool, "loyalty", 5).await;
+    running.stop().await;
+    assert!(world.dead_letters().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_replay_repeats_no_effect() {
     let world = World::start().await;
     let pool = recorder::database(&world).await;

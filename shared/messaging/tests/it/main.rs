@@ -12,3 +12,4 @@ mod outbox;
 mod partitions;
 mod recorder;
 mod refill;
+mod working;

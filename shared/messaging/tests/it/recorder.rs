@@ -79,6 +79,9 @@ async fn record(consumer: &str, tx: &mut PgConnection, batch: &[Received<Event>]
             "hopeless" => return Err(Failure::Reject("nobody drinks this".into())),
             "panicking" => panic!("spilled the milk"),
             "hanging" => std::future::pending().await,
+            "locked" => {
+                sqlx::raw_sql("set local lock_timeout = 50; lock table mended").execute(&mut *tx).await?;
+            }
             "mended" => {
                 let mended: bool =
                     sqlx::query_scalar("select exists (select from mended)").fetch_one(&mut *tx).await?;

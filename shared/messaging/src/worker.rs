@@ -81,10 +81,7 @@ async fn read<W: Worker>(crew: &Arc<Crew<W>>) -> Result<(), SetupError> {
         let ended = take_what_is_there(first, &mut tasks, &mut arrived, runtime.settings.workers);
         let (suspects, new): (Vec<_>, Vec<_>) =
             arrived.drain(..).partition(|delivery| delivery.delivered > 1);
-        let mut parts = new
-            .into_iter()
-            .map(|delivery| vec![delivery])
-            .chain(Some(suspects).filter(|some| !some.is_empty()));
+        let mut parts = [suspects, new].into_iter().filter(|part| !part.is_empty());
         while let Some(part) = parts.next() {
             let places = if part[0].delivered > 1 { runtime.settings.workers as u32 } else { 1 };
             let place = tokio::select! {
@@ -111,7 +108,7 @@ async fn read<W: Worker>(crew: &Arc<Crew<W>>) -> Result<(), SetupError> {
     result
 }
 
-/// What has arrived since and waits, with the `first`: `most` of it at most.
+/// The `first`; and if that comes again, what is there and comes again too, up to the next that does not.
 fn take_what_is_there(
     first: Option<Result<Raw, MessagesError>>,
     tasks: &mut Pull,
@@ -125,7 +122,13 @@ fn take_what_is_there(
             Some(Err(error)) => return Err(SetupError::broker(error)),
             None => return Err(SetupError::broker("the pull ended")),
         }
-        next = if arrived.len() < most { unconstrained(tasks.next()).now_or_never() } else { None };
+        let comes_again = arrived.last().is_some_and(|delivery| delivery.delivered > 1);
+        // Tokio would have it yield every 128 messages, as if there were no more.
+        next = if comes_again && arrived.len() < most {
+            unconstrained(tasks.next()).now_or_never()
+        } else {
+            None
+        };
     }
     Ok(())
 }
@@ -141,8 +144,11 @@ impl<W: Worker> Crew<W> {
                 Err(reason) => self.settler.bury(&delivery, None, Cause::Unreadable, &reason, 1).await,
             }
         }
-        // Of a task that was delivered twice meanwhile, one delivery settles both.
-        hands.sort_by(|one, other| one.message.id().cmp(other.message.id()));
+        // Of a task that was delivered several times meanwhile, the last is settled, and that settles all.
+        hands.sort_by(|one, other| {
+            let by_id = one.message.id().cmp(other.message.id());
+            by_id.then(other.delivery.number.cmp(&one.delivery.number))
+        });
         hands.dedup_by(|one, other| one.message.id() == other.message.id());
         let ack_wait = self.settler.runtime.settings.ack_wait;
         let in_hand = hands.iter().map(|hand| &hand.delivery).collect();
@@ -154,7 +160,8 @@ impl<W: Worker> Crew<W> {
 
     async fn try_all(&self, hands: &[Hand<W::Task>]) {
         match hands {
-            [new] if new.delivery.delivered == 1 => {
+            [] => {}
+            [new] if new.delivery.delivered <= 1 => {
                 self.settle(new, self.settler.patiently(|| self.work(new)).await).await
             }
             suspects => self.try_suspects(suspects).await,

@@ -10,14 +10,15 @@ use lettre::message::Mailbox;
 use messaging::span::{KeyValue, Span, SpanKind};
 use messaging::{Failure, Kept, Message, Received, Rejectable, Together, Worker, bounded, failpoint};
 use sqlx::PgPool;
+use tokio::time::{Instant, sleep};
 
 use crate::letter::Letter;
 use crate::smtp::{Smtp, Undelivered};
 use crate::store::{self, Begin, Record, Taken};
 use crate::task::{Says, Task};
 
-/// Times that a mail which was taken is noted, if the database is away.
-const NOTES: u32 = 6;
+/// For how long noting a mail that was taken is begun again, if the database is away.
+const NOTING: Duration = Duration::from_secs(15);
 const BETWEEN_NOTES: Duration = Duration::from_millis(500);
 
 pub struct Sender {
@@ -37,13 +38,13 @@ impl Sender {
 
     /// The mail is out, and would go out again if this failed.
     async fn note(&self, taken: Taken) -> Result<(), Failure> {
-        for _ in 1..NOTES {
+        let until = Instant::now() + NOTING;
+        loop {
             match self.record.ask(taken.clone()).await {
-                Err(Failure::Unavailable(_)) => tokio::time::sleep(BETWEEN_NOTES).await,
+                Err(Failure::Unavailable(_)) if Instant::now() < until => sleep(BETWEEN_NOTES).await,
                 noted => return noted,
             }
         }
-        self.record.ask(taken).await
     }
 }
 

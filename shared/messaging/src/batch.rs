@@ -28,6 +28,10 @@ impl<C: Consumer> Reader<C> {
                 Err(Trouble::LeaseLost) => return self.lose_lease(),
                 Err(Trouble::Stopping) => hand_back(part, Duration::ZERO).await,
                 Err(trouble) if part.len() == 1 => self.fail_alone(&part[0], trouble).await,
+                Err(Trouble::Locked(_)) if self.settler.stop.is_cancelled() => {
+                    waiting.push(part);
+                    return hand_back(waiting.into_iter().flatten(), Duration::ZERO).await;
+                }
                 // Each try may cost the whole wait again, so the event is isolated in one step.
                 Err(Trouble::Stuck(_) | Trouble::Locked(_)) => waiting.extend(part.chunks(1).rev()),
                 Err(Trouble::Failed(_)) => {

@@ -162,6 +162,9 @@ impl Settler {
     /// The event is not to blame, and others need not wait with it.
     async fn wait_for_lock<M: Message>(&self, hand: &Hand<M>, error: &(dyn Error + Send + Sync)) {
         self.forgive([hand]).await;
+        if self.stop.is_cancelled() {
+            return hand.delivery.hand_back(Duration::ZERO).await;
+        }
         let delay = self.runtime.settings.retry_delay(hand.delivery.delivered as u32);
         let (consumer, event, order) = (self.spec.name, hand.message.id(), hand.message.order_id());
         tracing::warn!(consumer, event, order, ?delay, %error, "somebody holds a lock; will be tried again");

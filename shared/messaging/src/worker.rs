@@ -137,11 +137,11 @@ impl<W: Worker> Crew<W> {
     /// A new task, or all suspects that came at once.
     async fn attend(&self, deliveries: Vec<Delivery>) {
         self.settler.count_redelivered(&deliveries);
-        let mut hands = Vec::with_capacity(deliveries.len());
+        let (mut hands, mut unreadable) = (Vec::with_capacity(deliveries.len()), Vec::new());
         for delivery in deliveries {
             match delivery.decode::<W::Task>() {
                 Ok(message) => hands.push(Hand { delivery, message }),
-                Err(reason) => self.settler.bury(&delivery, None, Cause::Unreadable, &reason, 1).await,
+                Err(reason) => unreadable.push((delivery, reason)),
             }
         }
         // Of a task that was delivered several times meanwhile, the last is settled, and that settles all.
@@ -151,10 +151,17 @@ impl<W: Worker> Crew<W> {
         });
         hands.dedup_by(|one, other| one.message.id() == other.message.id());
         let ack_wait = self.settler.runtime.settings.ack_wait;
-        let in_hand = hands.iter().map(|hand| &hand.delivery).collect();
+        let in_hand =
+            hands.iter().map(|hand| &hand.delivery).chain(unreadable.iter().map(|(delivery, _)| delivery));
+        let settle = async {
+            for (delivery, reason) in &unreadable {
+                self.settler.bury(delivery, None, Cause::Unreadable, reason, 1).await;
+            }
+            self.try_all(&hands).await;
+        };
         tokio::select! {
-            () = self.try_all(&hands) => {}
-            never = keep_in_hand(in_hand, ack_wait) => never,
+            () = settle => {}
+            never = keep_in_hand(in_hand.collect(), ack_wait) => never,
         }
     }
 
@@ -170,23 +177,31 @@ impl<W: Worker> Crew<W> {
 
     /// Together what was not tried since it came again, alone what was: see [`alone`].
     async fn try_suspects(&self, suspects: &[Hand<W::Task>]) {
-        let Settler { runtime, .. } = &self.settler;
+        let Settler { runtime, stop, .. } = &self.settler;
         let ids = ids(suspects);
         let look = || async { Ok(bounded(alone::tried(&runtime.pool, W::SPEC.name, &ids)).await?) };
         let tried = match self.settler.patiently(look).await {
             Ok(tried) => tried,
             Err(trouble) => return hand_back(suspects, self.settler.pause_after(&trouble)).await,
         };
-        let (mut alone, untried): (Vec<_>, Vec<_>) =
+        let (mut alone, mut untried): (Vec<_>, Vec<_>) =
             suspects.iter().partition(|hand| tried.contains(hand.message.id()));
         // With a single attempt for each there is none to be shared.
-        if untried.len() > 1 && runtime.settings.max_attempts > 1 {
-            alone.extend(self.try_together(untried).await);
-        } else {
-            alone.extend(untried);
+        while untried.len() > 1 && runtime.settings.max_attempts > 1 {
+            let before = untried.len();
+            untried = self.try_together(untried).await;
+            // A slow outside takes some of them each time.
+            if untried.len() == before {
+                break;
+            }
         }
+        alone.extend(untried);
         for hand in alone {
-            self.settle(hand, self.settler.patiently(|| self.try_alone(hand)).await).await;
+            let result = match stop.is_cancelled() {
+                true => Err(Trouble::Stopping),
+                false => self.settler.patiently(|| self.try_alone(hand)).await,
+            };
+            self.settle(hand, result).await;
         }
     }
 

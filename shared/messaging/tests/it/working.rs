@@ -25,9 +25,9 @@ impl Worker for Hanging {
     }
 }
 
-/// Writes down how many tasks, itself included, were at work when one had ended.
-#[derive(Default)]
+/// Takes so many tasks at once and no more; writes down how many were at work when one was.
 struct Counting {
+    room: usize,
     at_work: AtomicUsize,
     seen: Mutex<BTreeMap<String, usize>>,
 }
@@ -37,6 +37,9 @@ impl Worker for &'static Counting {
     const SPEC: &'static ConsumerSpec = &LOYALTY;
     const TIMEOUT: Duration = Duration::from_secs(60);
     async fn work(&self, task: &Received<Event>) -> Result<(), Failure> {
+        if self.at_work.load(Ordering::Relaxed) == self.room {
+            return Err(Failure::Unavailable("no room".into()));
+        }
         self.at_work.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(200)).await;
         self.seen.lock().unwrap().insert(task.order_id().to_string(), self.at_work.load(Ordering::Relaxed));
@@ -46,12 +49,12 @@ impl Worker for &'static Counting {
     }
 }
 
-#[tokio::test]
-async fn tasks_that_come_again_are_tried_together_and_alone_if_they_were_tried_before() {
+/// Has a process die with one task for each of the orders in hand, all of which come again. Those of `tried` were tried since.
+/// Returns what the next process sees.
+async fn come_again(orders: &[&str], tried: &[&str], room: usize) -> BTreeMap<String, usize> {
     let world = World::start().await;
     let pool = recorder::database(&world).await;
-    let tasks: Vec<Event> =
-        ["a", "b", "c", "d", "tried"].iter().map(|id| order(&format!("{id}-1"))).collect();
+    let tasks: Vec<Event> = orders.iter().map(|id| order(id)).collect();
     for task in &tasks {
         world.publish_event(task).await;
     }
@@ -63,13 +66,14 @@ async fn tasks_that_come_again_are_tried_together_and_alone_if_they_were_tried_b
     })
     .await;
     dying.abort();
-    sqlx::query("insert into attempts (consumer, event_id, attempts) values ('loyalty', $1, 1)")
-        .bind(tasks[4].id.as_str())
-        .execute(&pool)
-        .await
-        .unwrap();
+    for task in tasks.iter().filter(|task| tried.contains(&task.order_id().as_str())) {
+        let note =
+            sqlx::query("insert into attempts (consumer, event_id, attempts) values ('loyalty', $1, 1)");
+        note.bind(task.id.as_str()).execute(&pool).await.unwrap();
+    }
 
-    let counting: &'static Counting = Box::leak(Box::default());
+    let counting = Counting { room, at_work: AtomicUsize::default(), seen: Mutex::default() };
+    let counting: &'static Counting = Box::leak(Box::new(counting));
     let living = runtime(&world, &pool, "living");
     let working = tokio::spawn(worker::run(living.clone(), counting));
     let seen = eventually("all are done", async || {
@@ -79,9 +83,20 @@ async fn tasks_that_come_again_are_tried_together_and_alone_if_they_were_tried_b
     .await;
     living.stop.cancel();
     working.await.unwrap().unwrap();
+    let noted: i64 = sqlx::query_scalar("select count(*) from attempts").fetch_one(&pool).await.unwrap();
+    assert_eq!(noted, 0, "what is done is forgotten");
+    seen
+}
 
+#[tokio::test]
+async fn tasks_that_come_again_are_tried_together_and_alone_if_they_were_tried_before() {
+    let seen = come_again(&["a-1", "b-1", "c-1", "d-1", "tried-1"], &["tried-1"], 32).await;
     assert_eq!(seen["tried-1"], 1, "{seen:?}");
     assert!(["a-1", "b-1", "c-1", "d-1"].iter().all(|id| seen[*id] == 4), "{seen:?}");
-    let noted: i64 = sqlx::query_scalar("select count(*) from attempts").fetch_one(&pool).await.unwrap();
-    assert_eq!(noted, 0);
+}
+
+#[tokio::test]
+async fn a_narrow_outside_takes_as_many_as_it_can_each_time() {
+    let seen = come_again(&["a-1", "b-1", "c-1", "d-1", "e-1", "f-1"], &[], 2).await;
+    assert!(seen.values().all(|at_work| *at_work == 2), "{seen:?}");
 }

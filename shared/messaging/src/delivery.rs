@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::consumer::pull::Stream as Pull;
+use async_nats::jetstream::consumer::pull::{MessagesError, Stream as Pull};
 use async_nats::jetstream::{AckKind, Message as Raw};
 use futures::{FutureExt, StreamExt};
 use tokio::task::unconstrained;
@@ -98,12 +98,17 @@ pub async fn keep_in_hand(deliveries: Vec<&Delivery>, ack_wait: Duration) -> ! {
     }
 }
 
+/// What the pull has next, if it is there.
+pub fn next_at_once(pull: &mut Pull) -> Option<Option<Result<Raw, MessagesError>>> {
+    // Tokio would have it yield every 128 messages, as if there were no more.
+    unconstrained(pull.next()).now_or_never()
+}
+
 /// Gives what a pull has delivered, `first` and what nobody has looked at yet, to other instances. The pull ends first, or what
 /// is handed back might be delivered here again.
 pub async fn hand_back_rest(mut pull: Pull, first: Vec<Delivery>) {
     let mut rest = first;
-    // Tokio would have it yield every 128 messages, as if there were no more.
-    while let Some(Some(Ok(raw))) = unconstrained(pull.next()).now_or_never() {
+    while let Some(Some(Ok(raw))) = next_at_once(&mut pull) {
         rest.extend(Delivery::new(raw));
     }
     drop(pull);

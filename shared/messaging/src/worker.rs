@@ -13,10 +13,10 @@ use events::topology::ConsumerSpec;
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::Semaphore;
-use tokio::task::{JoinSet, unconstrained};
+use tokio::task::JoinSet;
 
 use crate::consumer::Runtime;
-use crate::delivery::{Delivery, hand_back_rest, keep_in_hand};
+use crate::delivery::{Delivery, hand_back_rest, keep_in_hand, next_at_once};
 use crate::figures::{self, Cause};
 use crate::settle::{Hand, Settler, Trouble, hand_back, ids, panic_text};
 use crate::span::Span;
@@ -123,12 +123,7 @@ fn take_what_is_there(
             None => return Err(SetupError::broker("the pull ended")),
         }
         let comes_again = arrived.last().is_some_and(|delivery| delivery.delivered > 1);
-        // Tokio would have it yield every 128 messages, as if there were no more.
-        next = if comes_again && arrived.len() < most {
-            unconstrained(tasks.next()).now_or_never()
-        } else {
-            None
-        };
+        next = if comes_again && arrived.len() < most { next_at_once(tasks) } else { None };
     }
     Ok(())
 }

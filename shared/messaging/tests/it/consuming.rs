@@ -267,8 +267,12 @@ async fn an_event_waits_for_a_lock_without_blame_and_the_others_do_not() {
     let running = run(&world, &pool, "a", Recorder);
     assert_eq!(wait_for_effects(&pool, "loyalty", 3).await, ["good-0", "good-2", "good-4"]);
 
-    // For more tries than an event has.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    eventually("both were tried more often than an event may fail", async || {
+        let stream = world.jetstream().get_stream("ORDERS").await.unwrap();
+        let deliveries = stream.consumer_info("loyalty").await.unwrap().delivered.consumer_sequence;
+        (deliveries > orders.len() as u64 + 2 * 4).then_some(())
+    })
+    .await;
     somebody.rollback().await.unwrap();
     wait_for_effects(&pool, "loyalty", 5).await;
     running.stop().await;

@@ -42,6 +42,7 @@ impl Shop {
         let nats = variables.get("OPERATOR_NATS_URL")?;
         let (options, servers) =
             messaging::broker::parse(nats).map_err(|error| anyhow!("OPERATOR_NATS_URL is {error}"))?;
+        let options = messaging::broker::trusting(options, variables.get("NATS_CA").ok().map(Path::new));
         let client = options.name("loadtest").connect(servers).await;
         let client = client.context("the broker does not answer: is the shop open?")?;
         let http = reqwest::Client::builder().no_proxy().build().context("no HTTP client can be made")?;

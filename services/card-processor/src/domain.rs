@@ -88,7 +88,7 @@ pub fn no_new_refund(status: &Status, earlier: Option<(String, String)>, key: &s
 pub fn idempotency_key(header: Option<&str>) -> Result<String, String> {
     let header = header.ok_or("send an Idempotency-Key header, so that a repetition is recognised")?.trim();
     let key = header.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(header);
-    events::check_text("the Idempotency-Key", key, 255)?;
+    events::check_text("the Idempotency-Key", key, 512)?;
     Ok(key.to_owned())
 }
 

@@ -1,5 +1,6 @@
 //! Which mails an order got, for staff: addresses are nobody else's business.
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
@@ -22,7 +23,11 @@ pub fn router(pool: PgPool, staff_token: StaffToken) -> Router {
         .layer(middleware::from_fn_with_state(staff_token, staff::require))
 }
 
-async fn mails(State(pool): State<PgPool>, Query(asked): Query<Asked>) -> Result<Json<Vec<Sent>>, Problem> {
+async fn mails(
+    State(pool): State<PgPool>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Vec<Sent>>, Problem> {
+    let Query(asked) = asked?;
     let order_id = asked.order_id.filter(|id| !id.is_empty() && !id.contains('\0')).ok_or_else(|| {
         Problem::unprocessable("say which order: /mails?orderId=<the id the order API answered with>")
     })?;

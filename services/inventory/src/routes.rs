@@ -36,7 +36,7 @@ async fn set_stock(
     sku: Result<Path<String>, PathRejection>,
     body: Result<Json<SetStock>, JsonRejection>,
 ) -> Result<Json<StockRow>, Problem> {
-    let Path(sku) = sku.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let Path(sku) = sku?;
     let Json(SetStock { available }) = body.map_err(|error| {
         Problem::new(error.status(), format!("send {{\"available\": 100}}: {}", error.body_text()))
     })?;

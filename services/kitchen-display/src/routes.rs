@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
@@ -89,11 +90,16 @@ fn sent(view: &View) -> Option<Sent> {
 
 async fn ticket(
     State(kitchen): State<Kitchen>,
-    Path(order_id): Path<String>,
+    asked: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Answer>, Problem> {
-    let order_id = OrderId::try_from(order_id).map_err(Problem::unprocessable)?;
+    let order_id = order_id(asked)?;
     let ticket = kitchen.counter.find(&order_id).await?.ok_or_else(no_ticket)?;
     Ok(Json(Answer::new(order_id, &ticket)))
+}
+
+fn order_id(asked: Result<Path<String>, PathRejection>) -> Result<OrderId, Problem> {
+    let Path(id) = asked?;
+    OrderId::try_from(id).map_err(Problem::unprocessable)
 }
 
 fn no_ticket() -> Problem {
@@ -102,20 +108,19 @@ fn no_ticket() -> Problem {
 
 async fn start(
     State(kitchen): State<Kitchen>,
-    Path(order_id): Path<String>,
+    asked: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Answer>, Problem> {
-    bump(&kitchen, order_id, Bump::Start).await
+    bump(&kitchen, order_id(asked)?, Bump::Start).await
 }
 
 async fn finish(
     State(kitchen): State<Kitchen>,
-    Path(order_id): Path<String>,
+    asked: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Answer>, Problem> {
-    bump(&kitchen, order_id, Bump::Finish).await
+    bump(&kitchen, order_id(asked)?, Bump::Finish).await
 }
 
-async fn bump(kitchen: &Kitchen, order_id: String, bump: Bump) -> Result<Json<Answer>, Problem> {
-    let order_id = OrderId::try_from(order_id).map_err(Problem::unprocessable)?;
+async fn bump(kitchen: &Kitchen, order_id: OrderId, bump: Bump) -> Result<Json<Answer>, Problem> {
     match kitchen.counter.bump(&order_id, bump).await? {
         Outcome::Done(ticket) => Ok(Json(Answer::new(order_id, &ticket))),
         Outcome::Refused(refused) => Err(Problem::new(StatusCode::CONFLICT, refused.reason())),

@@ -32,7 +32,7 @@ async fn customer(
     State(pool): State<PgPool>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Customer>, Problem> {
-    let Path(id) = id.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let Path(id) = id?;
     let id = CustomerId::try_from(id).map_err(Problem::unprocessable)?;
     let points = store::balance(&pool, id.as_str()).await?.ok_or_else(|| {
         Problem::not_found(format!("no order of {:?} has reached the loyalty programme", id.as_str()))

@@ -1,11 +1,13 @@
 //! Speaks to the card processor over HTTP and turns every way a call can end into an [`Outcome`]. Each order
 //! has one key for its charge and one for its refund, so that asking again is always safe.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use events::{Cents, check_text};
 use messaging::span::{KeyValue, Span, SpanKind};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
@@ -138,7 +140,7 @@ impl Processor {
             ]
         });
         let mut request = request
-            .header("Idempotency-Key", format!("\"{what}:{}\"", payment.order_id))
+            .header("Idempotency-Key", format!("\"{what}:{}\"", key_of(payment.order_id.as_str())))
             .header("traceparent", &span.context().traceparent);
         if let Some(tracestate) = &span.context().tracestate {
             request = request.header("tracestate", tracestate);
@@ -162,6 +164,12 @@ impl Processor {
             }
         }
     }
+}
+
+/// Ids are any text, a header is not; different ones stay different.
+fn key_of(order_id: &str) -> impl Display {
+    const NOT_IN_A_QUOTED_STRING: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
+    utf8_percent_encode(order_id, NOT_IN_A_QUOTED_STRING)
 }
 
 /// Neither captured, refunded nor declined.

@@ -1,7 +1,7 @@
 //! What each event says. Field names are camelCase on the wire; unknown fields are ignored, so that a
 //! producer may add one without asking its consumers.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Cents, CustomerId, OrderId, check_text};
 
@@ -89,12 +89,16 @@ pub struct Item {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sku: Option<String>,
     pub price: Cents,
-    #[serde(default = "one")]
+    #[serde(default = "one", deserialize_with = "one_if_null")]
     pub quantity: u32,
 }
 
 fn one() -> u32 {
     1
+}
+
+fn one_if_null<'de, D: Deserializer<'de>>(quantity: D) -> Result<u32, D::Error> {
+    Ok(Option::deserialize(quantity)?.unwrap_or(one()))
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

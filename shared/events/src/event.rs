@@ -120,6 +120,15 @@ mod tests {
     }
 
     #[test]
+    fn an_optional_field_that_is_null_is_one_that_is_missing() {
+        let nulls = SAMPLE
+            .replace("{ \"eventType\"", "{ \"eventId\": null, \"sequence\": null, \"eventType\"")
+            .replace("\"orderId\"", "\"email\": null, \"orderId\"")
+            .replace("\"price\"", "\"sku\": null, \"quantity\": null, \"price\"");
+        assert_eq!(Event::decode(nulls.as_bytes()), Event::decode(SAMPLE.as_bytes()));
+    }
+
+    #[test]
     fn unknown_fields_are_ignored() {
         let body = SAMPLE.replace("\"data\":", "\"trace\": [1, {}], \"data\":");
         assert!(Event::decode(body.as_bytes()).is_ok());

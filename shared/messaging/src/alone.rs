@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgExecutor, PgPool};
 
 /// Notes that the events are about to be tried and returns the number of tries, this one included, of that which has
 /// most.
@@ -56,7 +56,7 @@ pub async fn forgive(pool: &PgPool, consumer: &str, event_ids: &[&str]) -> Resul
 }
 
 /// The events were processed or buried: nothing to remember.
-pub async fn clear(db: &mut PgConnection, consumer: &str, event_ids: &[&str]) -> Result<(), sqlx::Error> {
+pub async fn clear(db: impl PgExecutor<'_>, consumer: &str, event_ids: &[&str]) -> Result<(), sqlx::Error> {
     sqlx::query("delete from attempts where consumer = $1 and event_id = any($2)")
         .bind(consumer)
         .bind(event_ids)

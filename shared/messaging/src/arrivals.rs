@@ -1,7 +1,6 @@
 //! What a pull has delivered and nobody has looked at yet. The next batch is decoded while the one before is in its
 //! transaction, when this process would otherwise wait for Postgres.
 
-use std::future::pending;
 use std::mem;
 use std::time::Duration;
 
@@ -11,9 +10,9 @@ use futures::{FutureExt, StreamExt};
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
-use crate::delivery::{self, Delivery};
+use crate::delivery::{Delivery, hand_back_rest, keep_in_hand};
 use crate::streams::{self, SetupError};
-use crate::{Message, Received};
+use crate::{Message, Received, Settings};
 
 /// Many times what a full batch takes. Whoever works for longer is in trouble, and what more it asked for would be kept from
 /// other instances.
@@ -40,14 +39,16 @@ pub struct Arrivals<M> {
     /// At most a batch.
     decoded: Vec<Arrival<M>>,
     batch: usize,
+    ack_wait: Duration,
     /// Why nothing will come any more.
     ended: Option<SetupError>,
 }
 
 impl<M: Message> Arrivals<M> {
-    pub async fn open(durable: &PullConsumer, batch: usize) -> Result<Arrivals<M>, SetupError> {
+    pub async fn open(durable: &PullConsumer, settings: &Settings) -> Result<Arrivals<M>, SetupError> {
+        let Settings { batch, ack_wait, .. } = *settings;
         let pull = streams::pull(durable, batch).await?;
-        Ok(Arrivals { pull, decoded: Vec::with_capacity(batch), batch, ended: None })
+        Ok(Arrivals { pull, decoded: Vec::with_capacity(batch), batch, ack_wait, ended: None })
     }
 
     /// All that is there, up to a batch, as soon as that is what is wanted. An error when nothing is left and nothing will come.
@@ -68,7 +69,8 @@ impl<M: Message> Arrivals<M> {
         }
         match self.ended.take_if(|_| wanted == Wanted::Any) {
             Some(ended) => Err(ended),
-            None => pending().await,
+            // On a busy machine what is read ahead may wait for longer than the broker does.
+            None => keep_in_hand(self.decoded.iter().map(|arrival| &arrival.delivery), self.ack_wait).await,
         }
     }
 
@@ -82,7 +84,7 @@ impl<M: Message> Arrivals<M> {
     /// Gives everything to other instances.
     pub async fn hand_back(self) {
         let decoded = self.decoded.into_iter().map(|arrival| arrival.delivery);
-        delivery::hand_back_rest(self.pull, decoded.collect()).await;
+        hand_back_rest(self.pull, decoded.collect()).await;
     }
 
     fn take_what_is_there(&mut self) {

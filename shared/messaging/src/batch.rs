@@ -27,7 +27,9 @@ impl<C: Consumer> Reader<C> {
                 Ok(()) => acknowledge(part).await,
                 Err(Trouble::LeaseLost) => return self.lose_lease(),
                 Err(Trouble::Stopping) => hand_back(part, Duration::ZERO).await,
-                Err(trouble) if part.len() == 1 => self.fail_alone(&part[0], trouble).await,
+                Err(trouble) if part.len() == 1 => {
+                    self.settler.settle_first_failure(&part[0], trouble).await;
+                }
                 Err(Trouble::Locked(_)) if self.settler.stop.is_cancelled() => {
                     waiting.push(part);
                     return hand_back(waiting.into_iter().flatten(), Duration::ZERO).await;
@@ -59,9 +61,12 @@ impl<C: Consumer> Reader<C> {
             |hand: &Hand<C::Message>| (done.contains(hand.message.id()), tried.contains(hand.message.id()));
         for run in suspects.chunk_by(|one, next| standing(one) == standing(next)) {
             match standing(&run[0]) {
-                (true, _) => {
+                (true, was_tried) => {
                     self.settler.runtime.skipped(C::SPEC.name, run.len());
-                    acknowledge(run).await;
+                    match if was_tried { self.settler.forget(run).await } else { Ok(()) } {
+                        Ok(()) => acknowledge(run).await,
+                        Err(trouble) => hand_back(run, self.settler.pause_after(&trouble)).await,
+                    }
                 }
                 (false, false) if run.len() > 1 => self.try_together(run).await,
                 (false, _) => self.try_alone(run).await,
@@ -101,15 +106,6 @@ impl<C: Consumer> Reader<C> {
                     Err(trouble) => self.settler.settle_failure(hand, trouble, attempt.number).await,
                 }
             }
-        }
-    }
-
-    /// The first failure of an event that came in a batch: from now on its attempts are counted.
-    async fn fail_alone(&self, hand: &Hand<C::Message>, trouble: Trouble) {
-        if matches!(trouble, Trouble::Failed(Failure::Reject(_)) | Trouble::Locked(_)) {
-            self.settler.settle_failure(hand, trouble, 1).await;
-        } else if let Some(attempt) = self.settler.begin_attempt(hand).await {
-            self.settler.settle_failure(hand, trouble, attempt.number).await;
         }
     }
 
@@ -170,7 +166,7 @@ impl<C: Consumer> Reader<C> {
             self.handle(&mut tx, &new).await?;
         }
         if suspect {
-            alone::clear(&mut tx, name, &ids(part)).await?;
+            alone::clear(&mut *tx, name, &ids(part)).await?;
         }
         failpoint::dies_at("consumer-before-commit");
         tx.commit().await?;

@@ -217,7 +217,7 @@ impl<C: Consumer> Reader<C> {
             Some(_) => Succession::of_partition(&mut durable).await?,
             None => Succession::shared(),
         };
-        Ok((Arrivals::open(&durable, runtime.settings.batch).await?, succession))
+        Ok((Arrivals::open(&durable, &runtime.settings).await?, succession))
     }
 
     /// Sees each of them settled.

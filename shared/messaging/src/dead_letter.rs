@@ -51,7 +51,7 @@ pub(crate) async fn bury(pool: &PgPool, burial: &Burial<'_>) -> Result<(), sqlx:
     let mut tx = pool.begin().await?;
     outbox::append_letter(&mut tx, &letter(burial)).await?;
     if let Some(event_id) = burial.event_id {
-        alone::clear(&mut tx, burial.spec.name, &[event_id]).await?;
+        alone::clear(&mut *tx, burial.spec.name, &[event_id]).await?;
     }
     tx.commit().await
 }

@@ -87,7 +87,8 @@ impl Delivery {
 }
 
 /// Keeps the broker from giving these messages to somebody else while they are worked on. Never returns.
-pub async fn keep_in_hand(deliveries: Vec<&Delivery>, ack_wait: Duration) -> ! {
+pub async fn keep_in_hand<'a>(deliveries: impl IntoIterator<Item = &'a Delivery>, ack_wait: Duration) -> ! {
+    let deliveries: Vec<_> = deliveries.into_iter().collect();
     let mut beat = tokio::time::interval(ack_wait / 3);
     beat.tick().await;
     loop {

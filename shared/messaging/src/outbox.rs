@@ -119,22 +119,19 @@ pub(crate) struct Letter {
     pub body: bytes::Bytes,
 }
 
-const LETTER: &str = "DeadLetter";
-
 /// Adds the letter, unless the same one was added so recently that the broker would not store it twice.
 pub(crate) async fn append_letter(tx: &mut PgConnection, letter: &Letter) -> Result<(), sqlx::Error> {
     sqlx::query(
         "with said as (
              insert into outbox (event_id, event_type, order_id, subject, occurred_at, headers, body, created_at)
-             select $1, $2, '', $3, now(), $4, $5, now()
-             where not exists (select from outbox where event_type = $2 and event_id = $1
+             select $1, 'DeadLetter', '', $2, now(), $3, $4, now()
+             where not exists (select from outbox where event_type = 'DeadLetter' and event_id = $1
                                                         and created_at > now() - interval '2 minutes')
              returning id, created_at
          )
          insert into outbox_waiting (id, created_at, is_letter) select id, created_at, true from said",
     )
     .bind(&letter.id)
-    .bind(LETTER)
     .bind(&letter.subject)
     .bind(encode(&letter.headers))
     .bind(&letter.body[..])

@@ -11,7 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bounded;
 
-const EVERY: Duration = Duration::from_secs(10 * 60);
+/// How often room is made: a machine that slept for days has none for today when it wakes up.
+const EVERY: Duration = Duration::from_secs(60);
+/// Of these, each such round also drops and forgets.
+const THOROUGH: u32 = 10;
 /// Partitions made ahead. Longer than any trouble that keeps us from making them may last; each costs a claim some
 /// microseconds.
 const DAYS_AHEAD: i32 = 3;
@@ -24,13 +27,17 @@ pub async fn make_days(db: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
 
 /// Runs until told to stop.
 pub async fn run(pool: PgPool, stop: CancellationToken) {
-    loop {
+    for round in 1_u32.. {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
-        if let Err(error) = bounded(turn_days(&pool)).await {
+        let is_thorough = round.is_multiple_of(THOROUGH);
+        if let Err(error) = bounded(turn_days(&pool, is_thorough)).await {
             tracing::warn!(%error, "could not make or drop days of the outbox; will try again");
+        }
+        if !is_thorough {
+            continue;
         }
         while !stop.is_cancelled() {
             match bounded(forget(&pool)).await {
@@ -45,9 +52,11 @@ pub async fn run(pool: PgPool, stop: CancellationToken) {
     }
 }
 
-async fn turn_days(pool: &PgPool) -> Result<(), sqlx::Error> {
+async fn turn_days(pool: &PgPool, is_thorough: bool) -> Result<(), sqlx::Error> {
     make_days(pool).await?;
-    sqlx::query("select outbox_drop_days('3 days')").execute(pool).await?;
+    if is_thorough {
+        sqlx::query("select outbox_drop_days('3 days')").execute(pool).await?;
+    }
     Ok(())
 }
 

@@ -126,6 +126,25 @@ impl Settler {
         let _ = bounded(alone::forgive(&self.runtime.pool, self.spec.name, &ids)).await;
     }
 
+    /// Of messages that are done, before they are acknowledged: they do not come again, and nobody would look at their notes.
+    pub async fn forget<'a, M: Message>(
+        &self,
+        done: impl IntoIterator<Item = &'a Hand<M>>,
+    ) -> Result<(), Trouble> {
+        let ids = ids(done);
+        let clear = || async { Ok(bounded(alone::clear(&self.runtime.pool, self.spec.name, &ids)).await?) };
+        self.patiently(clear).await
+    }
+
+    /// The first failure of a message that was not under suspicion: from now on its attempts are counted.
+    pub async fn settle_first_failure<M: Message>(&self, hand: &Hand<M>, trouble: Trouble) {
+        if !matches!(trouble, Trouble::Failed(Failure::Retry(_)) | Trouble::Stuck(_)) {
+            self.settle_failure(hand, trouble, 1).await;
+        } else if let Some(attempt) = self.begin_attempt(hand).await {
+            self.settle_failure(hand, trouble, attempt.number).await;
+        }
+    }
+
     /// After a failed attempt: tried again later, or buried when it is hopeless or the attempts are used up.
     pub async fn settle_failure<M: Message>(&self, hand: &Hand<M>, trouble: Trouble, attempt: u32) {
         let id = hand.message.id();

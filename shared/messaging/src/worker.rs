@@ -156,16 +156,17 @@ impl<W: Worker> Crew<W> {
         };
         tokio::select! {
             () = settle => {}
-            never = keep_in_hand(in_hand.collect(), ack_wait) => never,
+            never = keep_in_hand(in_hand, ack_wait) => never,
         }
     }
 
     async fn try_all(&self, hands: &[Hand<W::Task>]) {
         match hands {
             [] => {}
-            [new] if new.delivery.delivered <= 1 => {
-                self.settle(new, self.settler.patiently(|| self.work(new)).await).await
-            }
+            [new] if new.delivery.delivered <= 1 => match self.settler.patiently(|| self.work(new)).await {
+                Ok(()) => self.acknowledge([new]).await,
+                Err(trouble) => self.settler.settle_first_failure(new, trouble).await,
+            },
             suspects => self.try_suspects(suspects).await,
         }
     }
@@ -196,7 +197,9 @@ impl<W: Worker> Crew<W> {
                 true => Err(Trouble::Stopping),
                 false => self.settler.patiently(|| self.try_alone(hand)).await,
             };
-            self.settle(hand, result).await;
+            if let Err(trouble) = result {
+                self.settler.settle_failure(hand, trouble, 1).await;
+            }
         }
     }
 
@@ -214,12 +217,12 @@ impl<W: Worker> Crew<W> {
         let (mut done, mut away) = (Vec::new(), Vec::new());
         for (hand, result) in suspects.into_iter().zip(results) {
             match result {
-                Ok(()) => done.push(hand.message.id()),
+                Ok(()) => done.push(hand),
                 Err(Trouble::Failed(Failure::Unavailable(_))) => away.push(hand),
                 Err(trouble) => self.settler.settle_failure(hand, trouble, attempt.number).await,
             }
         }
-        self.clear(&done).await;
+        self.finish(done).await;
         self.settler.forgive(away.iter().copied()).await;
         away
     }
@@ -228,7 +231,7 @@ impl<W: Worker> Crew<W> {
     async fn try_alone(&self, hand: &Hand<W::Task>) -> Result<(), Trouble> {
         let Some(attempt) = self.settler.begin_attempt(hand).await else { return Ok(()) };
         match self.work(hand).await {
-            Ok(()) => self.clear(&[hand.message.id()]).await,
+            Ok(()) => self.finish(vec![hand]).await,
             Err(away @ Trouble::Failed(Failure::Unavailable(_))) => {
                 self.settler.forgive([hand]).await;
                 return Err(away);
@@ -238,15 +241,21 @@ impl<W: Worker> Crew<W> {
         Ok(())
     }
 
-    async fn settle(&self, hand: &Hand<W::Task>, result: Result<(), Trouble>) {
-        if let Err(trouble) = result {
-            self.settler.settle_failure(hand, trouble, 1).await;
+    async fn finish(&self, done: Vec<&Hand<W::Task>>) {
+        match self.settler.forget(done.iter().copied()).await {
+            Ok(()) => self.acknowledge(done).await,
+            Err(trouble) => hand_back(done, self.settler.pause_after(&trouble)).await,
         }
     }
 
-    async fn clear(&self, done: &[&str]) {
-        if let Ok(mut db) = self.settler.runtime.pool.acquire().await {
-            let _ = bounded(alone::clear(&mut db, W::SPEC.name, done)).await;
+    async fn acknowledge<'a>(&self, done: impl IntoIterator<Item = &'a Hand<W::Task>>)
+    where
+        W: 'a,
+    {
+        for hand in done {
+            failpoint::dies_at("task-before-ack");
+            hand.delivery.ack().await;
+            self.settler.runtime.committed(W::SPEC.name, 1, 0);
         }
     }
 
@@ -263,10 +272,6 @@ impl<W: Worker> Crew<W> {
         self.settler.timed(started, result.is_ok());
         if let Err(trouble) = &result {
             span.fail(trouble.to_string());
-        } else {
-            failpoint::dies_at("task-before-ack");
-            hand.delivery.ack().await;
-            self.settler.runtime.committed(W::SPEC.name, 1, 0);
         }
         result
     }

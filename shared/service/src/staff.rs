@@ -27,8 +27,9 @@ impl StaffToken {
         let sent = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "))
-            .unwrap_or_default();
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map_or("", |(_, token)| token.trim_start_matches(' '));
         if sent.as_bytes().ct_eq(self.staff_token.expose_secret().as_bytes()).into() {
             return Ok(());
         }
@@ -70,5 +71,23 @@ pub async fn require(State(token): State<StaffToken>, request: Request, next: Ne
                 .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
             response
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_is_read_in_either_case_and_the_token_as_it_is() {
+        let token = StaffToken { staff_token: "Secret".to_owned().into() };
+        let is_staff = |sent: &'static str| {
+            let sent = header::HeaderValue::from_static(sent);
+            token.check(&HeaderMap::from_iter([(header::AUTHORIZATION, sent)])).is_ok()
+        };
+        assert!(["Bearer Secret", "bearer Secret", "BEARER  Secret"].into_iter().all(is_staff));
+        let others =
+            ["Bearer secret", "Basic Secret", "BearerSecret", "Secret", "Bearer", "Bearer Secret x", ""];
+        assert!(!others.into_iter().any(is_staff));
     }
 }

@@ -40,15 +40,21 @@ use crate::place::Place;
 use crate::plan::Plan;
 use crate::run::Output;
 
+const VARIABLES: &str = "\
+Environment:
+  COFFEE_SHOP_RUN              where its state is (default .run)
+  ORDER_API_PORT, …            a port for each service
+  NATS_PORT, NATS_MONITOR_PORT, NATS_ROUTES_PORT, POSTGRES_PORT, SMTP_PORT, TRACES_PORT, TRACES_OTLP_PORT
+  PORTS=free                   use no default port
+  BIND_ADDRESS                 for the services' HTTP and the trace page (default 127.0.0.1)
+  STAFF_TOKEN                  made when it is not set
+  NATS_TLS_CERT, NATS_TLS_KEY, NATS_TLS_CA     files for --tls
+  TRACES_MEGABYTES             for the traces that are kept (default 64)
+  OTEL_EXPORTER_OTLP_ENDPOINT  another place for spans than the trace page
+  COFFEE_SHOP_BIN              folder of the shop's programs
+Everything else in the environment, such as RUST_LOG, is handed on to the services.";
+
 /// Opens and closes the coffee shop.
-///
-/// Environment: COFFEE_SHOP_RUN (where its state is, default .run); a port for each service such as
-/// ORDER_API_PORT, and NATS_PORT, POSTGRES_PORT, SMTP_PORT, TRACES_PORT, TRACES_OTLP_PORT; PORTS=free (use no
-/// default port); BIND_ADDRESS (for the services' HTTP and the trace page, default 127.0.0.1); COFFEE_SHOP_BIN
-/// (folder of the shop's programs); STAFF_TOKEN; NATS_TLS_CERT, NATS_TLS_KEY
-/// and NATS_TLS_CA (files for --tls); TRACES_MEGABYTES (for the traces that are kept, default
-/// 64); OTEL_EXPORTER_OTLP_ENDPOINT (another place for spans than the trace page). Everything else in the
-/// environment, such as RUST_LOG, is handed on to the services.
 #[derive(Debug, Parser)]
 #[command(name = "supervisor", bin_name = "scripts")]
 struct Arguments {
@@ -59,6 +65,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Open the shop, or start what is missing in an open one.
+    #[command(after_help = VARIABLES)]
     Up {
         /// Return when everything is ready, and leave it running in the background.
         #[arg(short, long)]

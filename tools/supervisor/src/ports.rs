@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
 use anyhow::{Result, bail};
 
@@ -142,7 +142,10 @@ impl Ports {
     }
 
     fn is_free(&self, port: u16, bind: IpAddr) -> bool {
-        !self.0.values().any(|used| *used == port) && TcpListener::bind((bind, port)).is_ok()
+        // The servers listen on loopback wherever the services do.
+        let addresses = BTreeSet::from([bind, IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+        !self.0.values().any(|used| *used == port)
+            && addresses.into_iter().all(|address| TcpListener::bind((address, port)).is_ok())
     }
 
     fn any_free(&self, bind: IpAddr) -> Result<u16> {
@@ -173,7 +176,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::catalogue::{NATS, POSTGRES, SERVICES};
-    use std::net::Ipv4Addr;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -233,6 +235,15 @@ mod tests {
         let notices = settle(&mut ports, &[second], &[]).unwrap();
         assert_ne!(ports.of(&second), port);
         assert!(notices[0].contains(&format!("port {port} of card-processor-2 is taken")), "{notices:?}");
+    }
+
+    #[test]
+    fn a_port_has_to_be_free_on_loopback_too() {
+        let (_listener, port) = taken();
+        let elsewhere = Ipv4Addr::new(127, 0, 0, 2).into();
+        let ports = Ports::default();
+        assert!(TcpListener::bind((elsewhere, port)).is_ok());
+        assert!(!ports.is_free(port, elsewhere));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The trace page of a shop without containers: receives spans over OTLP, keeps the newest traces in memory, and
 //! serves Jaeger's own pages with the part of its API that they ask for.
 //!
-//! `scripts/up` starts it. In containers Jaeger itself has this place, on the same ports.
+//! `scripts/up` starts it. In containers Jaeger itself has this place.
 
 mod jaeger;
 mod page;

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -78,7 +79,11 @@ pub struct List {
     charges: Vec<store::Statement>,
 }
 
-pub async fn list(State(app): State<App>, Query(filter): Query<Filter>) -> Result<Json<List>, Problem> {
+pub async fn list(
+    State(app): State<App>,
+    filter: Result<Query<Filter>, QueryRejection>,
+) -> Result<Json<List>, Problem> {
+    let Query(filter) = filter?;
     let reference = filter.reference.ok_or_else(|| {
         Problem::new(StatusCode::BAD_REQUEST, "say which charges: /charges?reference=<order id>")
     })?;
@@ -90,8 +95,9 @@ pub async fn list(State(app): State<App>, Query(filter): Query<Filter>) -> Resul
 
 pub async fn show(
     State(app): State<App>,
-    Path(charge_id): Path<String>,
+    charge_id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<store::Statement>, Problem> {
+    let Path(charge_id) = charge_id?;
     let known = match events::check_text("chargeId", &charge_id, 128) {
         Ok(()) => store::by_id(&app.ledger.pool, &charge_id).await?,
         Err(_) => None,

@@ -1,6 +1,7 @@
 //! `POST /charges/{chargeId}/refunds`: gives the whole amount back, once.
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -15,9 +16,10 @@ use crate::store::{self, Refunded};
 
 pub async fn create(
     State(app): State<App>,
-    Path(charge_id): Path<String>,
+    charge_id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let Path(charge_id) = charge_id?;
     let key = idempotency_key(&headers)?;
     let unknown = || Problem::not_found("there is no charge with this id");
     events::check_text("chargeId", &charge_id, 128).map_err(|_| unknown())?;

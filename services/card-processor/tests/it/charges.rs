@@ -82,4 +82,8 @@ async fn bad_requests_are_told_what_is_wrong_and_book_nothing() {
     assert!(processor.charges("o-1").await.is_empty());
     let unknown = answer(processor.request(Method::GET, "/charges/ch_unknown")).await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    for unreadable in ["/charges/%ff", "/charges?reference=a&reference=b"] {
+        let answer = answer(processor.request(Method::GET, unreadable)).await;
+        assert_eq!((answer.status, &answer.body["status"]), (StatusCode::BAD_REQUEST, &json!(400)));
+    }
 }

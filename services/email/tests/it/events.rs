@@ -34,6 +34,9 @@ async fn a_customer_hears_of_each_turn_of_the_order() {
     assert_eq!(kinds.len(), 2, "{kinds:?}");
     assert!(kinds.iter().all(|(_, copies)| **copies == 1), "{kinds:?}");
     assert_eq!(reqwest::get(&url).await.unwrap().status(), 401);
+    let twice = reqwest::Client::new().get(format!("{url}&orderId=b")).bearer_auth(STAFF_TOKEN);
+    let problem: Value = twice.send().await.unwrap().json().await.unwrap();
+    assert_eq!(problem["status"], 400);
     assert!(world.dead_letters().await.is_empty());
 }
 

@@ -68,6 +68,7 @@ async fn a_bump_that_makes_no_sense_is_refused_with_the_reason() {
         ("nobody", "start", 404, "no ticket"),
         ("pending", "start", 409, "not confirmed"),
         ("waiting", "ready", 409, "not started"),
+        ("%FF", "start", 400, "UTF-8"),
     ];
     for (order, step, wanted, reason) in cases {
         let (status, problem) = bump(&kitchen, order, step, Some(STAFF_TOKEN)).await;

@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
 use axum::middleware;
 use serde::{Deserialize, Serialize};
 use service::problem::FieldError;
@@ -65,8 +64,7 @@ async fn list(
     State(pool): State<PgPool>,
     which: Result<Query<Which>, QueryRejection>,
 ) -> Result<Json<Orders>, Problem> {
-    let Query(which) =
-        which.map_err(|rejection| Problem::new(StatusCode::BAD_REQUEST, rejection.body_text()))?;
+    let Query(which) = which?;
     let mut errors = Vec::new();
     let mut mistake = |field: &str, detail| errors.push(FieldError { pointer: format!("/{field}"), detail });
     let status: Option<Status> = match which.status.as_deref().map(str::parse).transpose() {

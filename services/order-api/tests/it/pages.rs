@@ -77,4 +77,16 @@ async fn a_page_far_back_is_found_without_reading_all_before_it() {
     assert_eq!(page["orders"][0]["orderId"], "order-00000000199-");
     let rows = shop.orders_read(100).await;
     assert!(rows < 1_000, "{rows} rows read");
+    let some = "update orders set status = case when order_id < 'order-00000000010' then 'received' else 'preparing' end
+                where order_id < 'order-00000000020'";
+    sqlx::query(some).execute(shop.api.pool()).await.unwrap();
+    sqlx::query("analyze orders").execute(shop.api.pool()).await.unwrap();
+    let before = shop.orders_read(119).await;
+    for (status, orders) in [("received", 9), ("preparing", 10), ("cancelled", 0)] {
+        let few = shop.http.get(shop.url(&format!("/orders?status={status}"))).bearer_auth(STAFF_TOKEN);
+        let page: Value = few.send().await.unwrap().json().await.unwrap();
+        assert_eq!(page["orders"].as_array().unwrap().len(), orders, "{status}");
+    }
+    let rows = shop.orders_read(before + 19).await - before;
+    assert!(rows < 1_000, "{rows} rows read");
 }

@@ -21,6 +21,19 @@ async fn a_redelivered_order_is_charged_once() {
 }
 
 #[tokio::test]
+async fn ids_of_any_text_are_charged_and_refunded_each_for_itself() {
+    let shop = Shop::open().await;
+    let long = "é".repeat(64);
+    for order in ["ordre-é☕", "ordre-%C3%A9%E2%98%95", "a \"b\\ ", &long] {
+        shop.create(order).await;
+        shop.until_state(order, "captured").await;
+        assert_eq!(shop.charges(order).await, captured());
+        shop.cancel(order).await;
+        shop.until_state(order, "refunded").await;
+    }
+}
+
+#[tokio::test]
 async fn a_declined_card_is_said_with_a_reason() {
     let shop = Shop::open().await;
     shop.world.publish_event(&created("o-1", "declined-1")).await;

@@ -25,4 +25,11 @@ async fn noise_on_the_stream_holds_up_no_order() {
     .await;
     shop.world.assert_noise_is_buried(&shop.payment, unreadable).await;
     assert!(shop.payment.is_running());
+    eventually("Postgres tells that earlier letters were looked for by their index", async || {
+        let looks = "select coalesce(sum(idx_scan), 0)::bigint from pg_stat_user_indexes
+                     where pg_get_indexdef(indexrelid) like '%DeadLetter%'";
+        let looks: i64 = sqlx::query_scalar(looks).fetch_one(shop.payment.pool()).await.unwrap();
+        (looks > 0).then_some(())
+    })
+    .await;
 }

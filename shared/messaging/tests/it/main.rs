@@ -10,6 +10,7 @@ mod kept;
 mod ordering;
 mod outbox;
 mod partitions;
+mod reading_ahead;
 mod recorder;
 mod refill;
 mod working;

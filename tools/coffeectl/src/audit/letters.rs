@@ -71,7 +71,7 @@ impl Letters {
 }
 
 /// Events and email tasks alike name their order, unless they cannot be read.
-fn order_of(body: &[u8]) -> Option<String> {
+pub fn order_of(body: &[u8]) -> Option<String> {
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
     let order =
         body.pointer("/data/orderId").or_else(|| body.get("orderId")).or_else(|| body.get("order_id"))?;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use events::topology::CONSUMERS;
+use messaging::dead_letter;
 use tokio::time::Instant;
 
 use super::databases::Databases;
-use super::store as audit_store;
+use super::{letters, reader, store as audit_store};
 use crate::progress::Progress;
 use crate::shop::Shop;
 use crate::{lag, store};
@@ -40,10 +41,7 @@ pub async fn wait(
 /// In the order in which work flows, so that what moves on during the look is seen further down.
 async fn busy(shop: &Shop, databases: &Databases) -> Result<Vec<String>> {
     let mut busy = Vec::new();
-    let received = audit_store::received_orders(databases.of("order-api")).await?;
-    if received > 0 {
-        busy.push(format!("{received} orders not settled"));
-    }
+    let received = audit_store::count_received(databases.of("order-api")).await?;
     let paying = audit_store::payments_under_way(databases.of("payment")).await?;
     if paying > 0 {
         busy.push(format!("{paying} payments under way"));
@@ -61,5 +59,24 @@ async fn busy(shop: &Shop, databases: &Databases) -> Result<Vec<String>> {
             Some(_) => {}
         }
     }
+    // What nothing moves any more may be waiting for a dead letter.
+    let waiting =
+        if busy.is_empty() && received > 0 { unexplained(shop, databases).await? } else { received };
+    if waiting > 0 {
+        busy.insert(0, format!("{waiting} orders not settled"));
+    }
     Ok(busy)
+}
+
+/// How many orders are not settled though nobody gave up on one of their events.
+async fn unexplained(shop: &Shop, databases: &Databases) -> Result<i64> {
+    let mut received = audit_store::received_orders(databases.of("order-api")).await?;
+    for letter in dead_letter::list(&shop.jetstream).await? {
+        let order = match letters::order_of(&letter.body) {
+            None => reader::order_at(shop, letter.stream_sequence).await,
+            order => order,
+        };
+        order.map(|order| received.remove(&order));
+    }
+    Ok(received.len() as i64)
 }

@@ -248,10 +248,15 @@ pub async fn inbox(pool: &PgPool, consumer: &str) -> Result<HashSet<EventKey>> {
     Ok(events)
 }
 
-pub async fn received_orders(order_api: &PgPool) -> Result<i64> {
+pub async fn count_received(order_api: &PgPool) -> Result<i64> {
     Ok(sqlx::query_scalar("select count(*) from orders where status = 'received'")
         .fetch_one(order_api)
         .await?)
+}
+
+pub async fn received_orders(order_api: &PgPool) -> Result<HashSet<String>> {
+    let received = sqlx::query_scalar("select order_id from orders where status = 'received'");
+    Ok(received.fetch_all(order_api).await?.into_iter().collect())
 }
 
 /// Payments for which a call to the card processor is due.

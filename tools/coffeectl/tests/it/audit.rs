@@ -1,6 +1,7 @@
 //! The audit finds nothing in an honest shop, and names whatever is corrupted in a database.
 
 use serde_json::Value;
+use testing::eventually;
 
 use crate::shop::{Shop, text};
 
@@ -86,6 +87,21 @@ async fn an_honest_shop_holds_and_every_corruption_is_named() {
             "{about} is not named by invariant {number}: {named:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_order_that_waits_for_a_dead_letter_is_explained_by_it_and_by_its_note() {
+    let shop = Shop::open().await;
+    let refuse = "create function refuse() returns trigger language plpgsql as
+                  $$ begin raise exception 'the till is stuck'; end $$;
+                  create trigger refuse before insert on payments for each row execute function refuse()";
+    sqlx::raw_sql(refuse).execute(shop.service("payment").pool()).await.unwrap();
+    shop.order("cust-1").await;
+    let letter = eventually("payment gives up", async || shop.world.dead_letters().await.pop()).await;
+    assert!(letter.reason.contains("the till is stuck"), "{}", letter.reason);
+    shop.assert_audit_holds().await;
+    shop.json(&["dlq", "discard", &letter.number.to_string(), "--reason", "a test"]).await;
+    shop.assert_audit_holds().await;
 }
 
 #[tokio::test]

@@ -63,9 +63,8 @@ impl<C: Consumer> Reader<C> {
             match standing(&run[0]) {
                 (true, was_tried) => {
                     self.settler.runtime.skipped(C::SPEC.name, run.len());
-                    match if was_tried { self.settler.forget(run).await } else { Ok(()) } {
-                        Ok(()) => acknowledge(run).await,
-                        Err(trouble) => hand_back(run, self.settler.pause_after(&trouble)).await,
+                    if !was_tried || self.settler.forget(&run.iter().collect::<Vec<_>>()).await {
+                        acknowledge(run).await;
                     }
                 }
                 (false, false) if run.len() > 1 => self.try_together(run).await,

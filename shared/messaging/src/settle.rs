@@ -127,13 +127,17 @@ impl Settler {
     }
 
     /// Of messages that are done, before they are acknowledged: they do not come again, and nobody would look at their notes.
-    pub async fn forget<'a, M: Message>(
-        &self,
-        done: impl IntoIterator<Item = &'a Hand<M>>,
-    ) -> Result<(), Trouble> {
-        let ids = ids(done);
+    /// `false` when that was not possible, and they were handed back.
+    pub async fn forget<M: Message>(&self, done: &[&Hand<M>]) -> bool {
+        let ids = ids(done.iter().copied());
         let clear = || async { Ok(bounded(alone::clear(&self.runtime.pool, self.spec.name, &ids)).await?) };
-        self.patiently(clear).await
+        match self.patiently(clear).await {
+            Ok(()) => true,
+            Err(trouble) => {
+                hand_back(done.to_vec(), self.pause_after(&trouble)).await;
+                false
+            }
+        }
     }
 
     /// The first failure of a message that was not under suspicion: from now on its attempts are counted.

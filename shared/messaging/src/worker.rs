@@ -62,7 +62,8 @@ async fn read<W: Worker>(crew: &Arc<Crew<W>>) -> Result<(), SetupError> {
     let Settler { runtime, spec, stop } = &crew.settler;
     let opening = async {
         let durable = streams::ensure_consumer(runtime, spec, None).await?;
-        streams::pull(&durable, runtime.settings.workers).await
+        // Enough for the time until more is there; what waits for a place for longer than the broker does comes again.
+        streams::pull(&durable, runtime.settings.workers.div_ceil(4)).await
     };
     let mut tasks = tokio::select! {
         biased;
@@ -164,7 +165,7 @@ impl<W: Worker> Crew<W> {
         match hands {
             [] => {}
             [new] if new.delivery.delivered <= 1 => match self.settler.patiently(|| self.work(new)).await {
-                Ok(()) => self.acknowledge([new]).await,
+                Ok(()) => self.acknowledge(&[new]).await,
                 Err(trouble) => self.settler.settle_first_failure(new, trouble).await,
             },
             suspects => self.try_suspects(suspects).await,
@@ -222,7 +223,7 @@ impl<W: Worker> Crew<W> {
                 Err(trouble) => self.settler.settle_failure(hand, trouble, attempt.number).await,
             }
         }
-        self.finish(done).await;
+        self.finish(&done).await;
         self.settler.forgive(away.iter().copied()).await;
         away
     }
@@ -231,7 +232,7 @@ impl<W: Worker> Crew<W> {
     async fn try_alone(&self, hand: &Hand<W::Task>) -> Result<(), Trouble> {
         let Some(attempt) = self.settler.begin_attempt(hand).await else { return Ok(()) };
         match self.work(hand).await {
-            Ok(()) => self.finish(vec![hand]).await,
+            Ok(()) => self.finish(&[hand]).await,
             Err(away @ Trouble::Failed(Failure::Unavailable(_))) => {
                 self.settler.forgive([hand]).await;
                 return Err(away);
@@ -241,17 +242,13 @@ impl<W: Worker> Crew<W> {
         Ok(())
     }
 
-    async fn finish(&self, done: Vec<&Hand<W::Task>>) {
-        match self.settler.forget(done.iter().copied()).await {
-            Ok(()) => self.acknowledge(done).await,
-            Err(trouble) => hand_back(done, self.settler.pause_after(&trouble)).await,
+    async fn finish(&self, done: &[&Hand<W::Task>]) {
+        if self.settler.forget(done).await {
+            self.acknowledge(done).await;
         }
     }
 
-    async fn acknowledge<'a>(&self, done: impl IntoIterator<Item = &'a Hand<W::Task>>)
-    where
-        W: 'a,
-    {
+    async fn acknowledge(&self, done: &[&Hand<W::Task>]) {
         for hand in done {
             failpoint::dies_at("task-before-ack");
             hand.delivery.ack().await;

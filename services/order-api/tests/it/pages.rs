@@ -77,7 +77,8 @@ async fn a_page_far_back_is_found_without_reading_all_before_it() {
     assert_eq!(page["orders"][0]["orderId"], "order-00000000199-");
     let rows = shop.orders_read(100).await;
     assert!(rows < 1_000, "{rows} rows read");
-    let some = "update orders set status = case when order_id < 'order-00000000010' then 'received' else 'preparing' end
+    let some = "update orders set deadline_at = now() + interval '1 hour',
+                    status = case when order_id < 'order-00000000010' then 'received' else 'preparing' end
                 where order_id < 'order-00000000020'";
     sqlx::query(some).execute(shop.api.pool()).await.unwrap();
     sqlx::query("analyze orders").execute(shop.api.pool()).await.unwrap();

@@ -1,11 +1,14 @@
 //! `history`: the figures of the shop as it is, then with a million orders more in every database, then the
 //! ratio of the two.
 
+use std::iter;
+
 use anyhow::Result;
 
 use super::{backlog, ramp};
 use crate::history;
 use crate::run::{Options, Run};
+use crate::shop::CONSUMING;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -45,9 +48,12 @@ async fn figures(run: &mut Run, when: &str, events: u64) -> Result<Figures> {
     let (from, step) = (run.rate(500.0), run.duration(10));
     let alone = ramp::counter_alone(run, from, step).await?;
     let together = ramp::with_all_running(run, from / 2.0, step).await?;
-    backlog::fill(run, &["nats"], events).await?;
+    // Beside consumers at work it would have to publish what becomes of the orders, too.
+    let away: Vec<&str> = iter::once("nats").chain(CONSUMING).collect();
+    backlog::fill(run, &away, events).await?;
     let drain = backlog::drain(run, &[("nats", 1)], &backlog::measures_of("nats")?).await?;
     run.find("drain of the relay", drain.rate(), "/s");
+    run.shop.restore().await?;
     run.rest().await?;
     Ok(Figures { alone, together, relay: drain.rate() })
 }

@@ -90,20 +90,26 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Listed>, sqlx::Error> {
     macro_rules! orders_where {
-        ($condition:literal) => {
+        ($condition_and_order:literal) => {
             concat!(
                 "select order_id, customer_id, total_cents, status, cancel_reason, created_at, updated_at
-                 from orders where order_id < $1 and ",
-                $condition,
-                " order by order_id desc limit $2"
+                 from orders where ",
+                $condition_and_order,
+                " desc limit $2"
             )
         };
     }
-    // As the indexes are written: each status is found without passing over the others.
+    // As the indexes are written: each status is found without passing over the others. That there may be few with
+    // status = $3, for which to pass over all is dear, Postgres does not expect.
     let select = match status {
-        None => orders_where!("$3::text is null"),
-        Some(Status::Received) => orders_where!("status = 'received' and $3 = 'received'"),
-        Some(_) => orders_where!("status = $3 and status <> 'received'"),
+        None => orders_where!("order_id < $1 and $3::text is null order by order_id"),
+        Some(Status::Received) => {
+            orders_where!("order_id < $1 and status = 'received' and $3 = 'received' order by order_id")
+        }
+        Some(_) => orders_where!(
+            "(status, order_id) < ($3, $1) and status >= $3 and status <> 'received'
+             order by status desc, order_id"
+        ),
     };
     let rows: Vec<ListedRow> = sqlx::query_as(select)
         .bind(before.unwrap_or(NEWEST))

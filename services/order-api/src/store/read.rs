@@ -99,8 +99,8 @@ pub async fn list(
             )
         };
     }
-    // As the indexes are written: each status is found without passing over the others. That there may be few with
-    // status = $3, for which to pass over all is dear, Postgres does not expect.
+    // As the indexes are written: each status is found without passing over the others. Postgres takes any status for a common
+    // one, and with `status = $3` it would walk through all orders.
     let select = match status {
         None => orders_where!("order_id < $1 and $3::text is null order by order_id"),
         Some(Status::Received) => {

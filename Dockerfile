@@ -35,6 +35,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
 
 FROM scratch
 ARG SERVICE
+# Another program that this one starts.
+ARG BESIDE=healthcheck
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="coffee-shop ${SERVICE}" \
@@ -43,7 +45,7 @@ LABEL org.opencontainers.image.title="coffee-shop ${SERVICE}" \
     org.opencontainers.image.licenses="MIT OR Apache-2.0"
 # The certificates of the public authorities, for TLS to a broker, a mail server or a payment company.
 COPY --from=programs /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
-COPY --from=programs /programs/healthcheck /healthcheck
+COPY --from=programs /programs/healthcheck /programs/${BESIDE} /
 COPY --from=programs /programs/${SERVICE} /service
 USER 65532:65532
 ENTRYPOINT ["/service"]

@@ -79,8 +79,11 @@ async fn main() -> ExitCode {
 /// Whether the audit is clean. Whatever way it ends, what was changed about the shop is put back.
 async fn carry_out(scenario: &Scenario) -> Result<bool> {
     engine::client::allow_many_connections();
-    let mut signals =
-        Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
+    let mut signals = Signals {
+        interrupt: signal(SignalKind::interrupt())?,
+        terminate: signal(SignalKind::terminate())?,
+        hangup: signal(SignalKind::hangup())?,
+    };
     let options: &Options = scenario.options();
     let mut run = signals.or(Run::start(scenario.name(), scenario.question(), options)).await?;
     let ended = signals.or(async { Ok(scenario.run(&mut run).await) }).await;
@@ -93,12 +96,11 @@ async fn carry_out(scenario: &Scenario) -> Result<bool> {
     if is_stopped {
         return done.map(|()| false);
     }
-    if let Err(error) = &done {
-        run.report.notes.push(format!("The run failed: {error:#}."));
-    }
+    run.report.failure = done.as_ref().err().map(|error| format!("{error:#}"));
+    let reports = run.reports.clone();
     let report = signals.or(async { Ok(run.finish().await) }).await?;
-    let page = report.write(&options.reports)?;
     print!("{}", report::text::render(&report));
+    let page = report.write(&reports)?;
     println!("\n{} (and .json)", page.display());
     done.map(|()| report.audit.holds)
 }
@@ -106,6 +108,8 @@ async fn carry_out(scenario: &Scenario) -> Result<bool> {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// The terminal was closed.
+    hangup: Signal,
 }
 
 impl Signals {
@@ -115,6 +119,7 @@ impl Signals {
             done = work => return done,
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
         bail!("stopped; there is no report")
     }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ use crate::measure::machine;
 use crate::measure::observer::Observer;
 use crate::progress::Progress;
 use crate::report::{Finding, Load, Mark, Plot, Report, text};
-use crate::shop::{Audit, Shop};
+use crate::shop::{Audit, Shop, project};
 
 /// Orders of a load whose way is looked up afterwards.
 const FOLLOWED: u64 = 3_000;
@@ -36,20 +36,31 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Orders a second.
-    #[arg(long)]
+    #[arg(long, value_parser = above_zero)]
     pub rate: Option<f64>,
     /// How long the load lasts, as 90s or 10m; where there are several, each.
-    #[arg(long, value_parser = humantime::parse_duration)]
+    #[arg(long, value_parser = some_time)]
     pub duration: Option<Duration>,
     /// Another address of order-api than the one in the shop's env file.
     #[arg(long)]
     pub url: Option<String>,
     /// Requests open at the same time, at most.
-    #[arg(long, default_value_t = 2_000)]
-    pub in_flight: usize,
-    /// Where the report goes.
-    #[arg(long, default_value = "loadtest/reports")]
-    pub reports: PathBuf,
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub in_flight: u32,
+    /// Where the report goes, instead of the project's loadtest/reports.
+    #[arg(long)]
+    pub reports: Option<PathBuf>,
+}
+
+/// Of the command line.
+pub fn above_zero(text: &str) -> Result<f64, &'static str> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or("it has to be a number above 0")
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| format!("{error}: say it as 90s or 10m"))?;
+    if time.is_zero() { Err("it has to be more than nothing".to_owned()) } else { Ok(time) }
 }
 
 pub struct Run {
@@ -59,6 +70,8 @@ pub struct Run {
     pub progress: Progress,
     pub menu: Vec<MenuItem>,
     pub report: Report,
+    /// The folder for it.
+    pub reports: PathBuf,
     /// Before the names of loads and findings: what they belong to.
     pub prefix: String,
     client: Client,
@@ -81,9 +94,10 @@ pub type Order = Request<Full<Bytes>>;
 
 impl Run {
     pub async fn start(scenario: &str, question: &str, options: &Options) -> Result<Run> {
-        ensure!(options.rate.is_none_or(|rate| rate > 0.0), "--rate must be more than 0");
+        let reports = options.reports.clone().unwrap_or_else(|| project().join("loadtest/reports"));
+        writable(&reports)?;
         let shop = Arc::new(Shop::find(options.url.as_deref()).await?);
-        let menu = orders::menu(&shop.order_api).await?;
+        let menu = orders::menu(&shop.http, &shop.order_api).await?;
         shop.restock().await?;
         let lags = Lags::new(&shop)?;
         let machine = machine::fingerprint(&shop).await?;
@@ -111,6 +125,7 @@ impl Run {
             lags,
             menu,
             report,
+            reports,
             timeline,
             observer,
         })
@@ -127,27 +142,32 @@ impl Run {
     /// Sends new orders at a constant rate, and returns when the last is answered.
     pub async fn load(&mut self, name: &str, rate: f64, length: Duration) -> Result<Outcome> {
         let (client, bodies) = (self.client.clone(), self.bodies.clone());
-        let order = move |n: u64| client.post("/orders", bodies[n as usize % bodies.len()].clone());
+        let order = move |n: u64| (n, client.post("/orders", bodies[n as usize % bodies.len()].clone()));
         self.load_of(name, rate, length, order).await
     }
 
-    /// As above, with requests of one's own.
+    /// As above, with requests of one's own, each with the number of its order: all requests of an order are followed, or none.
     pub async fn load_of(
         &mut self,
         name: &str,
         rate: f64,
         length: Duration,
-        request: impl Fn(u64) -> Order + Send + 'static,
+        request: impl Fn(u64) -> (u64, Order) + Send + 'static,
     ) -> Result<Outcome> {
         self.mark(name);
         self.progress.load(name, length);
         let schedule = Schedule { rate, length };
+        ensure!(
+            schedule.count() > 0,
+            "at {rate} a second nothing is due within {length:?}: raise --rate or --duration"
+        );
         let remembered = Arc::<Mutex<Vec<Remembered>>>::default();
         let every = (schedule.count() / FOLLOWED).max(1);
         let (client, answered, kept) = (self.client.clone(), self.answered.clone(), remembered.clone());
         let send = move |n: u64, due: Instant| {
-            let (client, answered, request) = (client.clone(), answered.clone(), request(n));
-            let kept = n.is_multiple_of(every).then(|| kept.clone());
+            let (order, request) = request(n);
+            let (client, answered) = (client.clone(), answered.clone());
+            let kept = order.is_multiple_of(every).then(|| kept.clone());
             async move { place(&client, &answered, kept.as_deref(), request, due).await }
         };
         let outcome = engine::run(schedule, self.limits(), self.timeline.clone(), send).await?;
@@ -183,7 +203,7 @@ impl Run {
     }
 
     fn limits(&self) -> Limits {
-        Limits { in_flight: self.options.in_flight, ..Limits::default() }
+        Limits { in_flight: self.options.in_flight as usize, ..Limits::default() }
     }
 
     /// A request as orders are sent, for loads with requests of their own.
@@ -285,6 +305,12 @@ impl Run {
     }
 }
 
+/// Known before anything is measured: an hour's figures would be lost for want of a place.
+fn writable(folder: &Path) -> Result<()> {
+    let made = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
+    made.map(drop).with_context(|| format!("no report can be written to {}", folder.display()))
+}
+
 /// One order.
 async fn place(
     client: &Client,
@@ -327,7 +353,7 @@ impl Answered {
         let _ = writer.write_all(b"\n");
     }
 
-    fn finished(&self) -> Result<&std::path::Path> {
+    fn finished(&self) -> Result<&Path> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         writer.flush().context("the ids of the orders could not be written")?;
         Ok(self.file.path())

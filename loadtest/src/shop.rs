@@ -14,7 +14,7 @@ use async_nats::jetstream;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool};
 
-pub use self::address::Variables;
+pub use self::address::{Variables, project};
 pub use self::control::Audit;
 
 /// The consumers' services, in the order of an order's way through them.
@@ -26,7 +26,7 @@ pub struct Shop {
     run: Option<PathBuf>,
     pub order_api: String,
     pub jetstream: jetstream::Context,
-    http: reqwest::Client,
+    pub http: reqwest::Client,
     /// Parts that were scaled, and how many of each there were before.
     changed: Mutex<BTreeMap<String, usize>>,
     /// Of the card processor, before it was changed.
@@ -174,7 +174,8 @@ impl Shop {
         self.run.as_deref()
     }
 
-    fn run_folder(&self, what_for: &str) -> Result<&Path> {
+    /// `what_for` works on a shop of this machine only.
+    pub fn run_folder(&self, what_for: &str) -> Result<&Path> {
         self.run.as_deref().with_context(|| {
             format!("{what_for} works on a shop that ./scripts/up opened on this machine, not on one in containers")
         })

@@ -16,8 +16,6 @@ use super::{Answer, Book, Limits, Schedule};
 const TICK: Duration = Duration::from_millis(1);
 /// Between looks whether to stop, or whether a place has become free.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
-/// What leaves later than this was not held up by the schedule.
-const LATE: Duration = Duration::from_millis(10);
 const BETWEEN_TRIES: Duration = Duration::from_micros(200);
 
 pub(super) struct Arrivals {
@@ -54,9 +52,6 @@ impl Arrivals {
     where
         F: Future<Output = Answer> + Send + 'static,
     {
-        if due.elapsed() > LATE {
-            self.book.left_late();
-        }
         let (book, stop) = (self.book.clone(), self.stop.clone());
         // In a task it would be copied some four times.
         let request = Box::pin(request);

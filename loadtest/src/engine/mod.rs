@@ -25,6 +25,9 @@ use tokio_util::task::TaskTracker;
 use self::histogram::{Latencies, Percentiles};
 use self::timeline::Timeline;
 
+/// What leaves later than this was not held up by the schedule.
+const LATE: Duration = Duration::from_millis(10);
+
 /// Requests at a constant rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
@@ -80,6 +83,8 @@ pub struct Outcome {
     pub seconds: f64,
     pub due: u64,
     pub accepted: u64,
+    /// Of them, those answered before the schedule was over.
+    pub in_time: u64,
     /// Status or trouble, and how often.
     pub refused: BTreeMap<String, u64>,
     /// Left late, because too many others were open or the load generator could not keep its own pace.
@@ -91,9 +96,15 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Orders accepted a second.
+    /// Orders accepted a second, as long as the schedule lasted: the answers after it, some of which may be late by half a
+    /// minute, came when nobody asked any more.
     pub fn throughput(&self) -> f64 {
-        self.accepted as f64 / self.seconds.max(0.001)
+        self.in_time as f64 * self.rate / self.due.max(1) as f64
+    }
+
+    /// Share of the requests that left late.
+    pub fn lateness(&self) -> f64 {
+        self.late as f64 / self.due.max(1) as f64
     }
 
     /// Share of the requests that were answered 201.
@@ -106,6 +117,7 @@ impl Outcome {
 #[derive(Default)]
 struct Tally {
     accepted: u64,
+    in_time: u64,
     refused: BTreeMap<String, u64>,
     late: u64,
     latency: Latencies,
@@ -115,6 +127,8 @@ struct Tally {
 /// Shared by all requests of one schedule.
 struct Book {
     timeline: Arc<Timeline>,
+    /// When the schedule is over.
+    over: Instant,
     tally: Mutex<Tally>,
 }
 
@@ -125,15 +139,15 @@ impl Book {
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.latency.record(now - due);
         tally.service_time.record(now - left);
+        tally.late += u64::from(left - due > LATE);
         match answer {
-            Answer::Accepted => tally.accepted += 1,
+            Answer::Accepted => {
+                tally.accepted += 1;
+                tally.in_time += u64::from(now <= self.over);
+            }
             Answer::Refused(status) => *tally.refused.entry(status.to_string()).or_default() += 1,
             Answer::Failed(why) => *tally.refused.entry((*why).to_owned()).or_default() += 1,
         }
-    }
-
-    fn left_late(&self) {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).late += 1;
     }
 }
 
@@ -148,11 +162,11 @@ pub async fn run<F>(
 where
     F: Future<Output = Answer> + Send + 'static,
 {
-    let book = Arc::new(Book { timeline, tally: Mutex::default() });
     let stop = CancellationToken::new();
     let _stops_when_dropped = stop.clone().drop_guard();
     let requests = TaskTracker::new();
     let began = Instant::now();
+    let book = Arc::new(Book { timeline, over: began + schedule.length, tally: Mutex::default() });
     let (said, arrived) = tokio::sync::oneshot::channel();
     let arrivals = arrivals::Arrivals {
         schedule,
@@ -181,6 +195,7 @@ where
         seconds,
         due: schedule.count(),
         accepted: tally.accepted,
+        in_time: tally.in_time,
         refused: tally.refused,
         late: tally.late,
         latency: tally.latency.percentiles(),

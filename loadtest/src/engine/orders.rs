@@ -26,9 +26,9 @@ impl MenuItem {
     }
 }
 
-pub async fn menu(order_api: &str) -> Result<Vec<MenuItem>> {
+pub async fn menu(http: &reqwest::Client, order_api: &str) -> Result<Vec<MenuItem>> {
     let url = format!("{order_api}/menu");
-    let read = async { reqwest::get(&url).await?.error_for_status()?.json::<Menu>().await };
+    let read = async { http.get(&url).send().await?.error_for_status()?.json::<Menu>().await };
     let menu = read.await.with_context(|| format!("no menu at {url}: is the shop open?"))?;
     ensure!(!menu.items.is_empty(), "the menu at {url} is empty: nothing can be ordered");
     Ok(menu.items)

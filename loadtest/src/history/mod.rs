@@ -9,15 +9,17 @@ mod tests;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use self::store::{Chunk, Past};
 use crate::engine::orders::MenuItem;
 use crate::shop::Shop;
 
-/// Orders in one transaction.
+/// Orders that are invented at a time.
 const CHUNK: i64 = 20_000;
+/// Of all orders. One comes every tenth of a second, and the last is still older than that.
+pub const MOST: u64 = 2_500_000;
 /// Older than the three days for which the outbox is kept, younger than the fourteen of the inbox.
 const AGO: Duration = Duration::from_secs(6 * 24 * 60 * 60);
 
@@ -46,34 +48,42 @@ const EVERYTHING: [&str; 7] = [
     "OrderReady",
 ];
 
-/// Call it while the shop is at rest. All databases are written at the same time.
+/// Call it while the shop is at rest. All databases are written at the same time, and committed when the last is done: of a
+/// past of which some services know nothing, no audit could be clean.
 pub async fn write(shop: &Shop, menu: &[MenuItem], orders: u64) -> Result<()> {
     let tag = uuid::Uuid::new_v4().simple().to_string();
     let began_at = OffsetDateTime::now_utc() - AGO;
     let all = SERVICES.iter().map(|(service, past)| {
-        let (tag, began_at) = (tag.clone(), began_at);
+        let tag = &tag;
         async move {
-            let mut db = shop.write(service)?.acquire().await?.detach();
-            store::prepare(&mut db).await?;
+            let pool = shop.write(service)?;
+            let mut tx = pool.begin().await?;
+            store::prepare(&mut tx).await?;
             for from in (0..orders as i64).step_by(CHUNK as usize) {
                 let until = (from + CHUNK).min(orders as i64);
-                let chunk = Chunk { from, until, tag: &tag, began_at, menu };
-                one_chunk(&mut db, &chunk, past).await.with_context(|| format!("the past of {service}"))?;
+                let chunk = Chunk { from, until, tag, began_at, menu };
+                one_chunk(&mut tx, &chunk, past).await.with_context(|| format!("the past of {service}"))?;
             }
-            store::analyze(&mut db).await?;
-            db.close().await?;
-            anyhow::Ok(())
+            anyhow::Ok((pool, tx))
         }
     });
-    futures::future::try_join_all(all).await?;
+    let mut pools = Vec::new();
+    for (pool, tx) in futures::future::try_join_all(all).await? {
+        let half =
+            "the past was written in part, and this shop's audit cannot be clean any more: delete its folder";
+        tx.commit().await.context(half)?;
+        pools.push(pool);
+    }
+    for pool in pools {
+        store::analyze(&pool).await?;
+    }
     Ok(())
 }
 
-async fn one_chunk(db: &mut PgConnection, chunk: &Chunk<'_>, past: &[Past]) -> Result<(), sqlx::Error> {
-    let mut tx = db.begin().await?;
-    chunk.invent(&mut tx).await?;
+async fn one_chunk(tx: &mut PgConnection, chunk: &Chunk<'_>, past: &[Past]) -> Result<(), sqlx::Error> {
+    chunk.invent(tx).await?;
     for part in past {
-        part.write(&mut tx).await?;
+        part.write(tx).await?;
     }
-    tx.commit().await
+    Ok(())
 }

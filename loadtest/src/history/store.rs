@@ -1,7 +1,7 @@
-//! All SQL that writes a past. Each transaction invents its orders once, in a temporary table that comes out
+//! All SQL that writes a past. Each chunk invents its orders once, in a temporary table that comes out
 //! the same in every database, and every table of a service is then written from it with one statement.
 
-use sqlx::{Executor as _, PgConnection};
+use sqlx::{Executor as _, PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use crate::engine::orders::MenuItem;
@@ -35,18 +35,19 @@ pub enum Past {
     Inbox(&'static str, &'static [&'static str]),
 }
 
-pub async fn prepare(db: &mut PgConnection) -> Result<(), sqlx::Error> {
-    db.execute(
+/// In the transaction of the whole past.
+pub async fn prepare(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+    tx.execute(
         "create temporary table past (order_id text, customer_id text, sku text, name text, cents bigint,
                                       items jsonb, placed_at timestamptz)
-         on commit delete rows",
+         on commit drop",
     )
     .await?;
     Ok(())
 }
 
 /// What the planner knows would otherwise be of the empty tables.
-pub async fn analyze(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub async fn analyze(db: &PgPool) -> Result<(), sqlx::Error> {
     db.execute("analyze").await?;
     Ok(())
 }
@@ -54,6 +55,7 @@ pub async fn analyze(db: &mut PgConnection) -> Result<(), sqlx::Error> {
 impl Chunk<'_> {
     /// One order of one thing every tenth of a second, by a hundred thousand customers.
     pub async fn invent(&self, tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+        tx.execute("truncate past").await?;
         sqlx::query(
             "insert into past
              select 'order-' || lpad(to_hex((extract(epoch from placed_at) * 1000)::bigint), 11, '0') || '-'

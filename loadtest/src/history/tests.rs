@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
+use sqlx::PgPool;
 use sqlx::migrate::Migrator;
-use sqlx::{Connection as _, PgConnection};
 use testing::Postgres;
 use time::OffsetDateTime;
 
@@ -32,23 +32,25 @@ async fn a_past_fits_into_the_tables_of_every_service() {
     .unwrap();
     for ((service, past), (of, remembered)) in SERVICES.into_iter().zip(REMEMBERED) {
         assert_eq!(service, of);
-        let mut db = database(service).await;
-        store::prepare(&mut db).await.unwrap();
+        let pool = database(service).await;
+        let mut tx = pool.begin().await.unwrap();
+        store::prepare(&mut tx).await.unwrap();
         let began_at = OffsetDateTime::now_utc() - AGO;
         for (from, until) in [(0, 60), (60, 100)] {
             let chunk = Chunk { from, until, tag: "test", began_at, menu: &menu };
-            one_chunk(&mut db, &chunk, past).await.unwrap_or_else(|error| panic!("{service}: {error}"));
+            one_chunk(&mut tx, &chunk, past).await.unwrap_or_else(|error| panic!("{service}: {error}"));
         }
-        store::analyze(&mut db).await.unwrap();
-        let orders: i64 = sqlx::query_scalar(remembered).fetch_one(&mut db).await.unwrap();
+        tx.commit().await.unwrap();
+        store::analyze(&pool).await.unwrap();
+        let orders: i64 = sqlx::query_scalar(remembered).fetch_one(&pool).await.unwrap();
         assert_eq!(orders, 100, "{service}");
     }
 }
 
-async fn database(service: &str) -> PgConnection {
-    let mut db = PgConnection::connect(&Postgres::shared().create(service).await).await.unwrap();
-    messaging::migrations().run(&mut db).await.unwrap();
+async fn database(service: &str) -> PgPool {
+    let pool = PgPool::connect(&Postgres::shared().create(service).await).await.unwrap();
+    messaging::migrations().run(&pool).await.unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../services").join(service).join("migrations");
-    Migrator::new(folder).await.unwrap().run(&mut db).await.unwrap();
-    db
+    Migrator::new(folder).await.unwrap().run(&pool).await.unwrap();
+    pool
 }

@@ -19,6 +19,7 @@ use crate::shop::Shop;
 
 /// Requests to the broker at the same time.
 const AT_ONCE: usize = 64;
+const CHARGE: &str = "payment (card charged or declined)";
 const MAIL: &str = "email (mail taken by the SMTP server)";
 
 /// An order that was answered 201.
@@ -62,6 +63,8 @@ pub async fn follow(shop: &Shop, orders: &[Remembered]) -> Result<Followed> {
     }
     let stored_of_order: HashMap<String, i64> =
         created.iter().filter_map(|(order, event, _)| Some((order.clone(), *stored.get(event)?))).collect();
+    let charged = store::charged(&shop.read("payment")?, &ids).await?;
+    consumers.insert(CHARGE.to_owned(), since(&stored_of_order, &charged));
     let mailed = store::mailed(&shop.read("email")?, &ids).await?;
     consumers.insert(MAIL.to_owned(), since(&stored_of_order, &mailed));
     Ok(Followed {

@@ -85,6 +85,20 @@ pub async fn mailed(email: &PgPool, orders: &[String]) -> Result<Vec<(String, i6
     .await
 }
 
+/// When it was noted that the card of each of the orders was charged or declined, in microseconds since 1970.
+pub async fn charged(payment: &PgPool, orders: &[String]) -> Result<Vec<(String, i64)>, sqlx::Error> {
+    sqlx::query_as(
+        "select order_id, (extract(epoch from case when current_setting('track_commit_timestamp')::boolean
+                                                   then pg_xact_commit_timestamp(xmin) else created_at end)
+                           * 1000000)::bigint
+         from outbox where event_type in ('PaymentCaptured', 'PaymentDeclined') and order_id = any($1)
+                           and created_at >= (select min(created_at) from payments where order_id = any($1))",
+    )
+    .bind(orders)
+    .fetch_all(payment)
+    .await
+}
+
 pub async fn setting(pool: &PgPool, name: &str) -> Result<String, sqlx::Error> {
     sqlx::query_scalar("select current_setting($1)").bind(name).fetch_one(pool).await
 }

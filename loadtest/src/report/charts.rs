@@ -19,6 +19,8 @@ const LEFT: u32 = 70;
 const BOTTOM: u32 = 26;
 const MARGIN: u32 = 8;
 const RIGHT: u32 = 24;
+/// A curve over time that says nothing for longer is interrupted: what was away has no value in between. Seconds.
+const GAP: f64 = 3.5;
 /// Drawn nowhere else, so that it can be found again.
 const INK: RGBColor = RGBColor(1, 2, 3);
 const GRID: RGBColor = RGBColor(128, 128, 128);
@@ -182,7 +184,13 @@ where
             chart.draw_series(points().map(bar))?;
             continue;
         }
-        chart.draw_series(LineSeries::new(points(), colour(n).stroke_width(2)))?;
+        let points_of_time: Vec<_> = points().collect();
+        let goes_on = |one: &(f64, f64), next: &(f64, f64)| {
+            !matches!(along, Along::Time { .. }) || next.0 - one.0 <= GAP
+        };
+        for part in points_of_time.chunk_by(goes_on) {
+            chart.draw_series(LineSeries::new(part.iter().copied(), colour(n).stroke_width(2)))?;
+        }
         if matches!(along, Along::Quantity(_)) {
             chart.draw_series(points().map(|point| Circle::new(point, 3, colour(n).filled())))?;
         }

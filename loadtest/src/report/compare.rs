@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::page::{escape, head, timeline};
 use super::{Finding, Report, number, write};
@@ -19,6 +19,7 @@ struct Row {
 /// Prints a table and writes a page beside the second report; returns the page.
 pub fn compare(a: &Path, b: &Path) -> Result<PathBuf> {
     let (first, second) = (Report::read(a)?, Report::read(b)?);
+    ensure!(!rows(&first, &second).is_empty(), "the two have nothing in common that could be compared");
     print!("{}", text(&first, &second));
     let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let page = b.with_file_name(format!("{}-and-{}.html", stem(a), stem(b)));
@@ -27,9 +28,11 @@ pub fn compare(a: &Path, b: &Path) -> Result<PathBuf> {
 }
 
 fn rows(a: &Report, b: &Report) -> Vec<Row> {
-    let (of_a, of_b) = (numbers(a), numbers(b));
+    let (of_a, mut of_b) = (numbers(a), numbers(b));
+    // Of several with one name, the first with the first.
     let pair = |found: Finding| {
-        let other = of_b.iter().find(|other| other.name == found.name)?;
+        let place = of_b.iter().position(|other| other.name == found.name)?;
+        let other = of_b.remove(place);
         Some(Row { name: found.name, unit: found.unit, a: found.value, b: other.value })
     };
     of_a.into_iter().filter_map(pair).collect()
@@ -65,8 +68,11 @@ fn ratio(row: &Row) -> String {
 }
 
 fn text(a: &Report, b: &Report) -> String {
-    let mut text =
-        format!("{:44} {:>12} {:>12} {:>7}\n", "", a.began_at_short(), b.began_at_short(), "ratio");
+    let mut text = String::new();
+    for report in [a, b] {
+        let _ = writeln!(text, "{} {} ({})", report.began_at, report.command, report.verdict());
+    }
+    let _ = writeln!(text, "\n{:44} {:>12} {:>12} {:>7}", "", "first", "second", "ratio");
     for row in rows(a, b) {
         let (first, second) = (number(row.a), number(row.b));
         let _ = writeln!(text, "{:44} {first:>12} {second:>12} {:>7} {}", row.name, ratio(&row), row.unit);
@@ -87,6 +93,12 @@ fn render(a: &Report, b: &Report) -> Result<String> {
         escape(&a.began_at),
         escape(&b.began_at)
     );
+    for (what, of) in [
+        ("command", (|report| report.command.clone()) as fn(&Report) -> String),
+        ("verdict", Report::verdict),
+    ] {
+        let _ = writeln!(page, "<tr><td>{what}<td>{}<td>{}", escape(&of(a)), escape(&of(b)));
+    }
     for row in rows(a, b) {
         let (name, unit) = (escape(&row.name), escape(&row.unit));
         let (first, second) = (number(row.a), number(row.b));
@@ -117,13 +129,6 @@ fn differences(a: &Report, b: &Report) -> Vec<(String, String, String)> {
         .collect()
 }
 
-impl Report {
-    /// The time of day.
-    fn began_at_short(&self) -> &str {
-        self.began_at.get(11..19).unwrap_or(&self.began_at)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +139,16 @@ mod tests {
             machine: [("cpu".to_owned(), cpu.to_owned())].into(),
             ..Report::default()
         }
+    }
+
+    #[test]
+    fn of_several_with_one_name_the_first_belongs_to_the_first() {
+        let twice = |first: f64| {
+            let mut report = report(first, "x");
+            report.findings.push(Finding { value: first * 2.0, ..report.findings[0].clone() });
+            report
+        };
+        assert_eq!(text(&twice(10.0), &twice(50.0)).matches("5.00").count(), 2);
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub mod text;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Outcome;
@@ -38,6 +38,8 @@ pub struct Report {
     pub timeline: Vec<Second>,
     pub samples: Vec<Sample>,
     pub notes: Vec<String>,
+    /// Why the run ended early, if it did.
+    pub failure: Option<String>,
     pub audit: Audit,
 }
 
@@ -86,7 +88,23 @@ impl Report {
     pub fn read(path: &Path) -> Result<Report> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is no report", path.display()))
+        let report: Report =
+            serde_json::from_str(&text).with_context(|| format!("{} is no report", path.display()))?;
+        ensure!(!report.scenario.is_empty(), "{} is no report: it names no scenario", path.display());
+        Ok(report)
+    }
+
+    fn is_good(&self) -> bool {
+        self.failure.is_none() && self.audit.holds
+    }
+
+    /// In a few words.
+    fn verdict(&self) -> String {
+        let audit = match (self.audit.holds, self.audit.violations.len()) {
+            (true, _) => "audit clean".to_owned(),
+            (false, violations) => format!("audit: {violations} violations"),
+        };
+        if self.failure.is_some() { format!("failed, {audit}") } else { audit }
     }
 
     /// Returns the page; the JSON is beside it.

@@ -8,15 +8,19 @@ use anyhow::Result;
 use super::charts::{self, Along, Scale};
 use super::{Curve, Report, number};
 use crate::engine::histogram::Percentiles;
+use crate::engine::timeline::Second;
 use crate::measure::observer::Sample;
 
 const STYLE: &str = include_str!("style.css");
 
 pub fn render(report: &Report) -> Result<String> {
     let mut page = head(&format!("Load test: {}", report.scenario), "");
-    let (class, verdict) = verdict(report);
+    let (class, verdict) = (if report.is_good() { "good" } else { "bad" }, report.verdict());
     let _ = writeln!(page, "<h1>{} <span class=\"{class}\">{verdict}</span></h1>", escape(&report.scenario));
     let _ = writeln!(page, "<p>{}</p>", escape(&report.question));
+    if let Some(why) = &report.failure {
+        let _ = writeln!(page, "<p class=\"bad\">The run failed: {}</p>", escape(why));
+    }
     findings(&mut page, report);
     for note in &report.notes {
         let _ = writeln!(page, "<p>{}</p>", escape(note));
@@ -40,13 +44,6 @@ pub fn head(title: &str, class: &str) -> String {
     )
 }
 
-fn verdict(report: &Report) -> (&'static str, String) {
-    match report.audit.holds {
-        true => ("good", "audit clean".to_owned()),
-        false => ("bad", format!("audit: {} violations", report.audit.violations.len())),
-    }
-}
-
 fn findings(page: &mut String, report: &Report) {
     *page += "<table>\n";
     for finding in &report.findings {
@@ -68,7 +65,7 @@ fn plots(page: &mut String, report: &Report) -> Result<()> {
 /// Every stretch of load in a row.
 fn loads(page: &mut String, report: &Report) {
     *page += "<h2>Loads</h2><div class=\"scroll\"><table><thead><tr><th>load<th>due/s<th>accepted/s<th>201\
-              <th>refused<th>p50<th>p90<th>p99<th>p99.9<th>max<th>settled p50<th>p99</thead>\n";
+              <th>late<th>refused<th>p50<th>p90<th>p99<th>p99.9<th>max<th>settled p50<th>p99</thead>\n";
     for load in &report.loads {
         let outcome = &load.outcome;
         let refused: Vec<String> =
@@ -83,6 +80,7 @@ fn loads(page: &mut String, report: &Report) {
             number(outcome.rate),
             number(outcome.throughput()),
             format!("{:.2} %", outcome.success() * 100.0),
+            format!("{:.2} %", outcome.lateness() * 100.0),
             escape(&refused.join(", ")),
         ];
         let latencies = [p50, p90, p99, p999, max].map(number);
@@ -93,7 +91,8 @@ fn loads(page: &mut String, report: &Report) {
         let _ = writeln!(page, "<tr><td>{}", all.collect::<Vec<_>>().join("<td>"));
     }
     *page += "</table></div>\n<p>Latencies in milliseconds, from the moment a request was due. Settled: until the \
-              order was confirmed or cancelled.</p>\n";
+              order was confirmed or cancelled. Late: left more than 10 ms after its time, for want of a place or \
+              because the load generator was too slow.</p>\n";
 }
 
 /// Latency of each consumer, of every load in which orders were followed.
@@ -134,14 +133,21 @@ pub fn timeline(page: &mut String, report: &Report) -> Result<()> {
 }
 
 fn curves(report: &Report) -> Vec<(&'static str, Vec<Curve>, Scale)> {
-    let per_second = |name: &str, value: fn(&crate::engine::timeline::Second) -> f64| Curve {
+    let per_second = |name: &str, value: fn(&Second) -> f64| Curve {
         name: name.to_owned(),
         points: report.timeline.iter().map(|second| (second.at as f64, value(second))).collect(),
     };
-    let answers = vec![
-        per_second("accepted", |second| second.accepted as f64),
-        per_second("refused", |second| second.refused as f64),
-    ];
+    let answers = |name: &str, count: fn(&Second) -> u64| {
+        let mut points = Vec::new();
+        for second in &report.timeline {
+            let silence = points.len() as u64..second.at;
+            points.extend(silence.map(|at| (at as f64, 0.0)));
+            points.push((second.at as f64, count(second) as f64));
+        }
+        Curve { name: name.to_owned(), points }
+    };
+    let answers =
+        vec![answers("accepted", |second| second.accepted), answers("refused", |second| second.refused)];
     let latencies = vec![
         per_second("p50", |second| second.p50),
         per_second("p95", |second| second.p95),

@@ -5,8 +5,15 @@ use crate::engine::histogram::Percentiles;
 
 fn report() -> Report {
     let latency = Percentiles { count: 10, p50: 1.5, p99: 12.0, ..Percentiles::default() };
-    let outcome =
-        Outcome { rate: 500.0, seconds: 2.0, due: 1_000, accepted: 1_000, latency, ..Outcome::default() };
+    let outcome = Outcome {
+        rate: 500.0,
+        seconds: 2.0,
+        due: 1_000,
+        accepted: 1_000,
+        in_time: 1_000,
+        latency,
+        ..Outcome::default()
+    };
     let sample = |at: f64| Sample {
         at,
         lag: [("payment".to_owned(), at as u64 * 10)].into(),
@@ -64,6 +71,26 @@ fn a_violation_is_seen() {
     let report = Report { audit, ..report() };
     assert!(text::render(&report).contains("NOT CLEAN") && text::render(&report).contains("charged twice"));
     assert!(page::render(&report).expect("drawn").contains("charged twice"));
+}
+
+#[test]
+fn a_failed_run_is_no_good_one_whatever_its_audit_says() {
+    let report = Report { failure: Some("only 3 of 100 <orders> were accepted".into()), ..report() };
+    let page = page::render(&report).expect("drawn");
+    assert!(page.contains(r#"<span class="bad">failed, audit clean"#) && page.contains("100 &lt;orders&gt;"));
+    assert!(text::render(&report).contains("the run failed: only 3"));
+}
+
+#[test]
+fn a_curve_over_time_is_interrupted_where_nothing_is_known() {
+    let lines = |times: [f64; 4]| {
+        let points = times.map(|at| (at, 1.0)).to_vec();
+        let along = charts::Along::Time { until: 10.0, marks: &[] };
+        let curve = Curve { name: "payment".into(), points };
+        let svg = charts::plot(&[curve], &along, charts::Scale::Linear).expect("drawn");
+        svg.matches("<polyline").count()
+    };
+    assert_eq!(lines([0.0, 1.0, 8.0, 9.0]), lines([0.0, 1.0, 2.0, 3.0]) + 1);
 }
 
 #[test]

@@ -37,6 +37,9 @@ pub fn render(report: &Report) -> String {
     for note in &report.notes {
         let _ = writeln!(text, "{note}");
     }
+    if let Some(why) = &report.failure {
+        let _ = writeln!(text, "\nthe run failed: {why}");
+    }
     match report.audit.holds {
         true => text += "\naudit: everything holds\n",
         false => {

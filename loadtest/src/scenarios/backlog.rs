@@ -66,7 +66,8 @@ pub async fn fill(run: &mut Run, parts: &[&str], events: u64) -> Result<()> {
     run.forget_followed(since);
     if outcome.success() < 0.99 {
         bail!(
-            "only {} of {events} orders were accepted: {:?}; fill with a lower --rate",
+            "only {} of {events} orders were accepted: {:?}; fill with a lower --rate, and of nats no more than order-api's \
+             MAX_BACKLOG",
             outcome.accepted,
             outcome.refused
         );

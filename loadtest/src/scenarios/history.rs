@@ -15,10 +15,10 @@ pub struct Arguments {
     #[command(flatten)]
     pub options: Options,
     /// Old orders to be stored. They stay.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=history::MOST))]
     pub orders: u64,
     /// Orders in the outbox when the relay's drain is measured.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub backlog: u64,
 }
 
@@ -48,6 +48,8 @@ async fn figures(run: &mut Run, when: &str, events: u64) -> Result<Figures> {
     let (from, step) = (run.rate(500.0), run.duration(10));
     let alone = ramp::counter_alone(run, from, step).await?;
     let together = ramp::with_all_running(run, from / 2.0, step).await?;
+    // Orders in hand would wait, too, until all are back.
+    run.rest().await?;
     // Beside consumers at work it would have to publish what becomes of the orders, too.
     let away: Vec<&str> = iter::once("nats").chain(CONSUMING).collect();
     backlog::fill(run, &away, events).await?;

@@ -96,15 +96,19 @@ async fn what_gave_way(
 
 /// What customers would complain about.
 fn refusal(outcome: &Outcome) -> Option<String> {
+    let late = match outcome.lateness() {
+        share if share > 1.0 - ENOUGH => format!(", {:.0} % left late", share * 100.0),
+        _ => String::new(),
+    };
     if outcome.success() < ENOUGH {
         let most = outcome.refused.iter().max_by_key(|(_, count)| **count);
         let most = most.map_or(String::new(), |(why, count)| format!(", {count} × {why}"));
-        return Some(format!("only {:.1} % were accepted{most}", outcome.success() * 100.0));
+        return Some(format!("only {:.1} % were accepted{most}{late}", outcome.success() * 100.0));
     }
     if outcome.throughput() < outcome.rate * (ENOUGH - 0.04) {
-        return Some(format!("only {} were accepted a second", number(outcome.throughput())));
+        return Some(format!("only {} were accepted a second{late}", number(outcome.throughput())));
     }
-    (outcome.latency.p99 > LONGEST_P99).then(|| format!("p99 was {} ms", number(outcome.latency.p99)))
+    (outcome.latency.p99 > LONGEST_P99).then(|| format!("p99 was {} ms{late}", number(outcome.latency.p99)))
 }
 
 /// So that a step does not pay for the one before.
@@ -120,19 +124,20 @@ mod tests {
     use super::*;
     use crate::engine::histogram::Percentiles;
 
-    fn outcome(accepted: u64, seconds: f64, p99: f64) -> Outcome {
+    fn outcome(accepted: u64, in_time: u64, p99: f64) -> Outcome {
         let latency = Percentiles { p99, ..Percentiles::default() };
         let refused = [("503".to_owned(), 1_000 - accepted)].into();
-        Outcome { rate: 100.0, seconds, due: 1_000, accepted, refused, latency, ..Outcome::default() }
+        let late = if p99 > LONGEST_P99 { 300 } else { 2 };
+        Outcome { rate: 100.0, due: 1_000, accepted, in_time, refused, late, latency, ..Outcome::default() }
     }
 
     #[test]
     fn what_gives_way_is_named() {
-        assert_eq!(refusal(&outcome(1_000, 10.1, 20.0)), None);
+        assert_eq!(refusal(&outcome(1_000, 990, 20.0)), None);
         let cases = [
-            (outcome(900, 10.0, 20.0), "only 90.0 % were accepted, 100 × 503"),
-            (outcome(1_000, 12.0, 20.0), "only 83.3 were accepted a second"),
-            (outcome(1_000, 10.0, 400.0), "p99 was 400 ms"),
+            (outcome(900, 900, 20.0), "only 90.0 % were accepted, 100 × 503"),
+            (outcome(1_000, 833, 20.0), "only 83.3 were accepted a second"),
+            (outcome(1_000, 1_000, 400.0), "p99 was 400 ms, 30 % left late"),
         ];
         for (outcome, expected) in cases {
             assert_eq!(refusal(&outcome).as_deref(), Some(expected));

@@ -17,7 +17,7 @@ pub struct Arguments {
     #[arg(long, default_value = "loyalty")]
     pub of: String,
     /// Orders that come meanwhile.
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub backlog: u64,
     /// Everybody else who hears events is away too, until the part has worked off its backlog.
     #[arg(long)]

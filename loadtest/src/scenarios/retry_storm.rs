@@ -1,6 +1,6 @@
 //! `retry-storm`: every order is sent many times under the same `Idempotency-Key`, as impatient clients do.
-//! Each must be made once; the audit and the
-//! number of orders stored say so.
+//! Each must be made once; the audit and the number of orders
+//! stored say so.
 
 use anyhow::{Result, ensure};
 use hyper::header::{HeaderName, HeaderValue};
@@ -12,15 +12,14 @@ pub struct Arguments {
     #[command(flatten)]
     pub options: Options,
     /// How often each order is sent.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub times: u64,
     /// This many orders are under way at once, so that their repetitions are mixed.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     pub mixed: u64,
 }
 
 pub async fn run(run: &mut Run, arguments: &Arguments) -> Result<()> {
-    ensure!(arguments.times > 0 && arguments.mixed > 0, "--times and --mixed must be more than 0");
     let (rate, length) = (run.rate(500.0), run.duration(20));
     let (client, bodies, storm) = (run.client(), run.bodies(), uuid::Uuid::new_v4().simple().to_string());
     let (times, mixed) = (arguments.times, arguments.mixed);
@@ -30,7 +29,7 @@ pub async fn run(run: &mut Run, arguments: &Arguments) -> Result<()> {
         let mut request = client.post("/orders", bodies[order as usize % bodies.len()].clone());
         let key = HeaderValue::try_from(format!("storm-{storm}-{order}")).expect("digits and letters");
         request.headers_mut().insert(HeaderName::from_static("idempotency-key"), key);
-        request
+        (order, request)
     };
     let outcome = run.load_of("retry storm", rate, length, request).await?;
     let stored = run.orders_stored().await? - before;

@@ -15,7 +15,7 @@ pub struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "1,2,4")]
     pub instances: Vec<usize>,
     /// Orders in each backlog.
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub backlog: u64,
 }
 

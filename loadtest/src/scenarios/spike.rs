@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::run::{Options, Run};
+use crate::run::{Options, Run, above_zero};
 
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     pub options: Options,
     /// The rush is so many times the rate.
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = above_zero)]
     pub times: f64,
 }
 

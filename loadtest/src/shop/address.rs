@@ -1,4 +1,5 @@
-//! Addresses and credentials: the environment first, then the file that `./scripts/up` wrote.
+//! Addresses and credentials: of the file that `./scripts/up` wrote; what it does not say, and all of it where there is none,
+//! from the environment. A terminal in which the file of another shop was sourced leads nobody there.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,11 +20,7 @@ impl Variables {
             let text = std::fs::read_to_string(&file);
             variables = parse(&text.with_context(|| format!("cannot read {}", file.display()))?);
         }
-        variables.extend(std::env::vars().filter(|(name, value)| name.contains("_URL") && !value.is_empty()));
-        if let Ok(token) = std::env::var("STAFF_TOKEN") {
-            variables.insert("STAFF_TOKEN".to_owned(), token);
-        }
-        Ok((Variables(variables), is_local.then_some(run)))
+        Ok((Variables(filled(variables, std::env::vars())), is_local.then_some(run)))
     }
 
     pub fn get(&self, name: &str) -> Result<&str> {
@@ -37,6 +34,17 @@ impl Variables {
 pub fn project() -> PathBuf {
     let home = std::env::var_os("COFFEE_SHOP_HOME").map(PathBuf::from);
     home.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+}
+
+fn filled(
+    mut variables: BTreeMap<String, String>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> BTreeMap<String, String> {
+    let is_ours = |name: &str| name.contains("_URL") || matches!(name, "STAFF_TOKEN" | "NATS_CA");
+    for (name, value) in environment.filter(|(name, value)| is_ours(name) && !value.is_empty()) {
+        variables.entry(name).or_insert(value);
+    }
+    variables
 }
 
 fn parse(text: &str) -> BTreeMap<String, String> {
@@ -55,5 +63,16 @@ mod tests {
         let found = parse("export A='b'\n# no\nexport C='it'\\''s'\n");
         assert_eq!(found.get("A").map(String::as_str), Some("b"));
         assert_eq!(found.get("C").map(String::as_str), Some("it's"));
+    }
+
+    #[test]
+    fn the_environment_fills_gaps_and_leads_to_no_other_shop() {
+        let file = parse("export ORDER_API_URL='http://ours'\n");
+        let environment =
+            [("ORDER_API_URL", "http://other"), ("NATS_CA", "/ca.pem"), ("SMTP_URL", ""), ("HOME", "/")];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let found = filled(file, environment.into_iter());
+        let expected = [("NATS_CA", "/ca.pem"), ("ORDER_API_URL", "http://ours")];
+        assert!(found.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(expected), "{found:?}");
     }
 }

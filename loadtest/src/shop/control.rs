@@ -140,6 +140,9 @@ impl Shop {
         for name in ["OPERATOR_NATS_URL", "OPERATOR_DATABASE_URL"] {
             command.env(name, self.get(name)?);
         }
+        if let Ok(authority) = self.get("NATS_CA") {
+            command.env("NATS_CA", authority);
+        }
         let wait = format!("{}s", patience.as_secs());
         command.args(["audit", "--json", "--wait", &wait, "--answered"]).arg(answered);
         let output = command.stderr(Stdio::inherit()).output().await.context("cannot run coffeectl")?;

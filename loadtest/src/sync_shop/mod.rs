@@ -38,6 +38,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub struct SyncShop {
     pub url: String,
     card_processor: String,
+    http: reqwest::Client,
     pool: PgPool,
     serving: AbortHandle,
     _process: Child,
@@ -45,6 +46,7 @@ pub struct SyncShop {
 
 impl SyncShop {
     pub async fn open(shop: &Shop, menu: &[MenuItem]) -> Result<SyncShop> {
+        shop.run_folder("the old shop")?;
         let options = shop.own_database(DATABASE).await?;
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;
         store::prepare(&pool, menu).await?;
@@ -52,7 +54,7 @@ impl SyncShop {
         let (process, card_processor) = card_processor(shop).await?;
         let old = OldShop {
             pool: pool.clone(),
-            http: reqwest::Client::builder().no_proxy().build()?,
+            http: shop.http.clone(),
             card_processor: card_processor.clone(),
             mailer: Mailer::new(shop.get("SMTP_URL")?)?,
             prices: menu.iter().map(|item| (item.sku.clone(), item.cents())).collect(),
@@ -62,14 +64,14 @@ impl SyncShop {
         let router = Router::new().route("/orders", post(steps::place)).with_state(Arc::new(old));
         let serving = tokio::spawn(async move { axum::serve(listener, router).await });
         let serving = serving.abort_handle();
-        Ok(SyncShop { url, card_processor, pool, serving, _process: process })
+        Ok(SyncShop { url, card_processor, http: shop.http.clone(), pool, serving, _process: process })
     }
 
     /// How long its card processor takes.
     pub async fn delay_charges(&self, delay: Duration) -> Result<()> {
         let url = format!("{}/behaviour", self.card_processor);
         let body = json!({ "delayMs": delay.as_millis() as u64 });
-        let answer = reqwest::Client::new().put(url).bearer_auth(STAFF_TOKEN).json(&body).send().await?;
+        let answer = self.http.put(url).bearer_auth(STAFF_TOKEN).json(&body).send().await?;
         ensure!(answer.status().is_success(), "the old shop's card processor: {}", answer.status());
         Ok(())
     }
@@ -107,7 +109,7 @@ async fn card_processor(shop: &Shop) -> Result<(Child, String)> {
         .context("cannot start a card processor for the old shop")?;
     let url = format!("http://{address}");
     let (ready, began) = (format!("{url}/health/ready"), Instant::now());
-    while !reqwest::get(&ready).await.is_ok_and(|answer| answer.status().is_success()) {
+    while !shop.http.get(&ready).send().await.is_ok_and(|answer| answer.status().is_success()) {
         ensure!(began.elapsed() < READY_WITHIN, "the old shop's card processor does not become ready");
         tokio::time::sleep(LOOK_AGAIN).await;
     }

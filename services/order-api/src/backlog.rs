@@ -28,15 +28,15 @@ pub struct Backlog {
     is_too_much: Arc<AtomicBool>,
 }
 
+pub fn refuse() -> Problem {
+    figures::refuse(refused::BACKLOG);
+    let detail = "the shop has more orders than it can pass on; nothing was stored, please try again later";
+    Problem::unavailable(detail).retry_after(10)
+}
+
 impl Backlog {
-    pub fn check(&self) -> Result<(), Problem> {
-        if !self.is_too_much.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        figures::refuse(refused::BACKLOG);
-        let detail =
-            "the shop has more orders than it can pass on; nothing was stored, please try again later";
-        Err(Problem::unavailable(detail).retry_after(10))
+    pub fn is_too_much(&self) -> bool {
+        self.is_too_much.load(Ordering::Relaxed)
     }
 
     /// Looks until told to stop. While the database does not answer, what was known last stays true.

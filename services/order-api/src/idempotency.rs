@@ -22,20 +22,22 @@ pub fn read(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut sent = headers.get_all(HEADER).iter();
     let Some(value) = sent.next() else { return Ok(None) };
     let key = value.to_str().ok().and_then(|text| unquote(text.trim()));
-    let is_valid =
-        |key: &String| (1..=MAX_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    let is_valid = |key: &String| {
+        (1..=MAX_BYTES).contains(&key.len()) && key.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+    };
     match (key.filter(is_valid), sent.next()) {
         (Some(key), None) => Ok(Some(key)),
         _ => Err(Problem::new(
             StatusCode::BAD_REQUEST,
-            "Idempotency-Key must be sent once and be 1 to 255 visible ASCII characters, quoted or bare",
+            "Idempotency-Key must be sent once and be 1 to 255 visible ASCII characters, bare, or quoted and then with \
+             spaces too",
         )),
     }
 }
 
 fn unquote(text: &str) -> Option<String> {
     let Some(inner) = text.strip_prefix('"') else {
-        return (!text.contains('"')).then(|| text.to_owned());
+        return (!text.contains(['"', ' '])).then(|| text.to_owned());
     };
     let inner = inner.strip_suffix('"')?;
     let mut key = String::with_capacity(inner.len());
@@ -102,6 +104,7 @@ mod tests {
             assert_eq!(key(&[same]), Ok(Some("8e03978e-40d5".to_owned())));
         }
         assert_eq!(key(&[r#""a\"b\\c""#]), Ok(Some(r#"a"b\c"#.to_owned())));
+        assert_eq!(key(&["\"order 42\""]), Ok(Some("order 42".to_owned())));
     }
 
     #[test]

@@ -39,7 +39,7 @@ struct Config {
     staff: service::StaffToken,
 
     /// An order that is neither confirmed nor cancelled after this time is cancelled.
-    #[arg(long, env, default_value_t = 900)]
+    #[arg(long, env, default_value_t = 900, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
     order_settle_seconds: u64,
 
     /// Orders are refused while more events than this wait to be published. 0 means no limit.
@@ -66,6 +66,12 @@ struct Config {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
+    let (writers, connections) = (config.order_writers, config.service.database_connections);
+    anyhow::ensure!(
+        writers + 2 <= connections as usize,
+        "ORDER_WRITERS ({writers}) have a connection each, and the relay and all others need two more than that: \
+         raise DATABASE_CONNECTIONS ({connections})"
+    );
     let mut service = Service::start("order-api", config.service, sqlx::migrate!()).await?;
     let (pool, stop) = (service.pool.clone(), service.stop.clone());
     let outbox_written = Arc::clone(&service.outbox_written);

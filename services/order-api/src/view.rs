@@ -30,7 +30,8 @@ impl From<domain::Status> for Status {
 }
 
 impl Status {
-    /// Nothing changes after it.
+    /// It stays, and with it ends the live stream. What was charged or reserved may still be given back after it: that is on the
+    /// timeline.
     pub fn is_final(self) -> bool {
         matches!(self, Status::Ready | Status::Cancelled)
     }

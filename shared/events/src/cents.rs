@@ -82,11 +82,12 @@ impl Visitor<'_> for AmountVisitor {
         self.visit_f64(whole as f64)
     }
 
-    /// Below [`Cents::MAX`] a double is exact to far less than a cent, so rounding cannot pick a wrong one.
+    /// Below [`Cents::MAX`] a double is exact to far less than a cent, so rounding cannot pick a wrong one. What somebody has
+    /// added up in doubles, as 12.600000000000001, is no third decimal.
     fn visit_f64<E: de::Error>(self, amount: f64) -> Result<Cents, E> {
         let cents = amount * 100.0;
         let rounded = cents.round();
-        if !(0.0..=Cents::MAX.0 as f64).contains(&rounded) || (cents - rounded).abs() > 1e-4 {
+        if !(0.0..=Cents::MAX.0 as f64).contains(&rounded) || (cents - rounded).abs() > 1e-6 {
             return Err(E::invalid_value(de::Unexpected::Float(amount), &self));
         }
         Ok(Cents(rounded as i64))
@@ -104,6 +105,16 @@ mod tests {
         fn an_amount_survives_the_wire(cents in 0..=Cents::MAX.0) {
             let json = serde_json::to_string(&Cents(cents)).expect("serialises");
             prop_assert_eq!(serde_json::from_str::<Cents>(&json).expect("parses"), Cents(cents));
+        }
+    }
+
+    #[test]
+    fn a_third_decimal_is_refused_however_small() {
+        for amount in ["4.501", "4.5000009", "0.0000001", "-0.01", "1e300"] {
+            assert!(serde_json::from_str::<Cents>(amount).is_err(), "{amount}");
+        }
+        for (amount, cents) in [("4.50", 450), ("45e-1", 450), ("0.07", 7), ("12.600000000000001", 1260)] {
+            assert_eq!(serde_json::from_str::<Cents>(amount).expect(amount), Cents(cents));
         }
     }
 

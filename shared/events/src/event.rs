@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
 use crate::{Data, EventId, EventType, OrderId};
@@ -74,6 +74,9 @@ impl Event {
         let event_type = EventType::parse(&wire.event_type)
             .ok_or_else(|| Invalid::UnknownType(wire.event_type.chars().take(80).collect()))?;
         let invalid = |reason| Invalid::InvalidData { event_type: event_type.as_str(), reason };
+        if !is_storable(wire.timestamp) {
+            return Err(invalid("the timestamp is outside of the years 1 to 9999 in UTC".to_owned()));
+        }
         let data = Data::parse(event_type, wire.data.get()).map_err(|error| invalid(error.to_string()))?;
         data.check().map_err(invalid)?;
         let id = match wire.event_id {
@@ -100,6 +103,11 @@ impl Event {
     }
 }
 
+/// Databases keep UTC, and RFC 3339 has four digits for a year.
+fn is_storable(time: OffsetDateTime) -> bool {
+    time.checked_to_offset(UtcOffset::UTC).is_some_and(|utc| (1..=9999).contains(&utc.year()))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -117,6 +125,17 @@ mod tests {
         assert_eq!(event.id.as_str(), "OrderCreated:order-123");
         let Data::OrderCreated(order) = event.data else { panic!("wrong type") };
         assert_eq!((order.items[0].quantity, order.total), (1, Cents(450)));
+    }
+
+    #[test]
+    fn a_time_that_no_database_can_keep_is_invalid() {
+        let at = |time: &str| Event::decode(SAMPLE.replace("2024-03-15T10:30:00Z", time).as_bytes());
+        for time in ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00", "0000-06-01T00:00:00Z"] {
+            assert!(matches!(at(time), Err(Invalid::InvalidData { .. })), "{time}");
+        }
+        for time in ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"] {
+            assert!(at(time).is_ok(), "{time}");
+        }
     }
 
     #[test]

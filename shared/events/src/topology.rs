@@ -172,7 +172,7 @@ pub fn service(name: &str) -> Option<&'static ServiceSpec> {
 }
 
 /// The event type a subject promises, if it promises one: `orders.created` and `orders.created.3` do, the
-/// subject of a redriven event does not.
+/// subject of a redrive does not.
 pub fn promised_type(subject: &str) -> Option<EventType> {
     let token = subject.strip_prefix("orders.")?.split('.').next()?;
     EventType::ALL.iter().copied().find(|event_type| event_type.token() == token)

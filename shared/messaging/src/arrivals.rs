@@ -11,7 +11,7 @@ use tokio::task::unconstrained;
 use tokio::time::timeout;
 
 use crate::delivery::{Delivery, hand_back_rest, keep_in_hand};
-use crate::streams::{self, SetupError};
+use crate::streams::{self, MOST_BYTES, SetupError};
 use crate::{Message, Received, Settings};
 
 /// Many times what a full batch takes. Whoever works for longer is in trouble, and what more it asked for would be kept from
@@ -38,6 +38,8 @@ pub struct Arrivals<M> {
     pull: Pull,
     /// At most a batch.
     decoded: Vec<Arrival<M>>,
+    /// The size of what is decoded.
+    bytes: usize,
     batch: usize,
     ack_wait: Duration,
     /// Why nothing will come any more.
@@ -45,10 +47,15 @@ pub struct Arrivals<M> {
 }
 
 impl<M: Message> Arrivals<M> {
-    pub async fn open(durable: &PullConsumer, settings: &Settings) -> Result<Arrivals<M>, SetupError> {
+    /// `ahead`: what the broker sends before it is read, which is in nobody's hand until then.
+    pub async fn open(
+        durable: &PullConsumer,
+        settings: &Settings,
+        ahead: usize,
+    ) -> Result<Arrivals<M>, SetupError> {
         let Settings { batch, ack_wait, .. } = *settings;
-        let pull = streams::pull(durable, batch).await?;
-        Ok(Arrivals { pull, decoded: Vec::with_capacity(batch), batch, ack_wait, ended: None })
+        let pull = streams::pull(durable, ahead).await?;
+        Ok(Arrivals { pull, decoded: Vec::with_capacity(batch), bytes: 0, batch, ack_wait, ended: None })
     }
 
     /// All that is there, up to a batch, as soon as that is what is wanted. An error when nothing is left and nothing will come.
@@ -60,11 +67,12 @@ impl<M: Message> Arrivals<M> {
         }
         let is_enough = match wanted {
             Wanted::Any => !self.decoded.is_empty(),
-            Wanted::Full => self.decoded.len() == self.batch,
+            Wanted::Full => self.is_full(),
             Wanted::Nothing => false,
         };
         if is_enough {
             self.take_what_is_there();
+            self.bytes = 0;
             return Ok(mem::replace(&mut self.decoded, Vec::with_capacity(self.batch)));
         }
         match self.ended.take_if(|_| wanted == Wanted::Any) {
@@ -74,9 +82,13 @@ impl<M: Message> Arrivals<M> {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.decoded.len() == self.batch || self.bytes >= MOST_BYTES
+    }
+
     /// Until so many are decoded.
     async fn read(&mut self, up_to: usize) {
-        while self.ended.is_none() && self.decoded.len() < up_to {
+        while self.ended.is_none() && self.decoded.len() < up_to && !self.is_full() {
             self.take_one().await;
         }
     }
@@ -95,10 +107,13 @@ impl<M: Message> Arrivals<M> {
     /// Loses nothing when it is dropped before its end.
     async fn take_one(&mut self) {
         match self.pull.next().await {
-            Some(Ok(raw)) => self.decoded.extend(Delivery::new(raw).map(|delivery| {
-                let message = delivery.decode();
-                Arrival { delivery, message }
-            })),
+            Some(Ok(raw)) => {
+                self.bytes += raw.length;
+                self.decoded.extend(Delivery::new(raw).map(|delivery| {
+                    let message = delivery.decode();
+                    Arrival { delivery, message }
+                }));
+            }
             Some(Err(error)) => self.ended = Some(SetupError::broker(error)),
             None => self.ended = Some(SetupError::broker("the pull ended")),
         }

@@ -15,6 +15,9 @@ use crate::failure::is_locked;
 use crate::settle::{Hand, Trouble, hand_back, ids, panic_text};
 use crate::{Failure, Message, Received, alone, bounded, failpoint, inbox, partitions, span};
 
+/// A database is slow when a handler could not ask it so many things in its time.
+const SLOW: u32 = 8;
+
 impl<C: Consumer> Reader<C> {
     /// Settles every message of the batch, one way or another.
     pub(crate) async fn process(&self, batch: &[Hand<C::Message>]) {
@@ -23,16 +26,16 @@ impl<C: Consumer> Reader<C> {
         }
         let mut waiting = vec![batch];
         while let Some(part) = waiting.pop() {
+            if self.settler.stop.is_cancelled() {
+                waiting.push(part);
+                return hand_back(waiting.into_iter().flatten(), Duration::ZERO).await;
+            }
             match self.transact(part, false).await {
                 Ok(()) => acknowledge(part).await,
                 Err(Trouble::LeaseLost) => return self.lose_lease(),
                 Err(Trouble::Stopping) => hand_back(part, Duration::ZERO).await,
                 Err(trouble) if part.len() == 1 => {
                     self.settler.settle_first_failure(&part[0], trouble).await;
-                }
-                Err(Trouble::Locked(_)) if self.settler.stop.is_cancelled() => {
-                    waiting.push(part);
-                    return hand_back(waiting.into_iter().flatten(), Duration::ZERO).await;
                 }
                 // Each try may cost the whole wait again, so the event is isolated in one step.
                 Err(Trouble::Stuck(_) | Trouble::Locked(_)) => waiting.extend(part.chunks(1).rev()),
@@ -60,6 +63,9 @@ impl<C: Consumer> Reader<C> {
         let standing =
             |hand: &Hand<C::Message>| (done.contains(hand.message.id()), tried.contains(hand.message.id()));
         for run in suspects.chunk_by(|one, next| standing(one) == standing(next)) {
+            if self.is_lost() {
+                return;
+            }
             match standing(&run[0]) {
                 (true, was_tried) => {
                     self.settler.runtime.skipped(C::SPEC.name, run.len());
@@ -87,7 +93,10 @@ impl<C: Consumer> Reader<C> {
         drop(attempt);
         match result {
             Ok(()) => acknowledge(suspects).await,
-            Err(Trouble::LeaseLost) => self.lose_lease(),
+            Err(Trouble::LeaseLost) => {
+                self.settler.forgive(suspects).await;
+                self.lose_lease();
+            }
             Err(Trouble::Stopping) => hand_back(suspects, Duration::ZERO).await,
             Err(Trouble::Failed(_) | Trouble::Stuck(_) | Trouble::Locked(_)) => {
                 self.settler.forgive(suspects).await;
@@ -101,7 +110,10 @@ impl<C: Consumer> Reader<C> {
             if let Some(attempt) = self.settler.begin_attempt(hand).await {
                 match self.transact(slice::from_ref(hand), true).await {
                     Ok(()) => hand.delivery.ack().await,
-                    Err(Trouble::LeaseLost) => return self.lose_lease(),
+                    Err(Trouble::LeaseLost) => {
+                        self.settler.forgive([hand]).await;
+                        return self.lose_lease();
+                    }
                     Err(trouble) => self.settler.settle_failure(hand, trouble, attempt.number).await,
                 }
             }
@@ -192,12 +204,17 @@ impl<C: Consumer> Reader<C> {
             Ok(Ok(Err(Failure::Unavailable(error)))) if is_locked(&*error) => Err(Trouble::Locked(error)),
             Ok(Ok(Err(failure))) => Err(Trouble::Failed(failure)),
             Ok(Err(panic)) => Err(Trouble::Stuck(format!("panicked: {}", panic_text(&*panic)))),
-            // It may have waited for a database that is away, which is no event's fault.
-            Err(_) => match timeout(limit, runtime.pool.acquire()).await {
-                Ok(Ok(_)) => Err(Trouble::Stuck(format!("the handler did not end within {limit:?}"))),
-                _ => Err(Trouble::Failed(Failure::Unavailable("the database does not answer".into()))),
+            // It may have waited for a database that is away or slow, which is no event's fault.
+            Err(_) => match self.database_is_quick(limit).await {
+                true => Err(Trouble::Stuck(format!("the handler did not end within {limit:?}"))),
+                false => Err(Trouble::Failed(Failure::Unavailable("the database hardly answers".into()))),
             },
         }
+    }
+
+    async fn database_is_quick(&self, limit: Duration) -> bool {
+        let Ok(Ok(mut db)) = timeout(limit, self.settler.runtime.pool.acquire()).await else { return false };
+        matches!(timeout(limit / SLOW, db.ping()).await, Ok(Ok(())))
     }
 }
 

@@ -2,6 +2,7 @@
 //! for every consumer lives here and in `batch.rs`: claims, transactions, retries, dead
 //! letters, leases, and stopping.
 
+use std::cmp::Reverse;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -139,6 +140,10 @@ impl<C: Consumer> Reader<C> {
         }
     }
 
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn lose_lease(&self) {
         self.lost.store(true, Ordering::Relaxed);
         self.settler.stop.cancel();
@@ -180,7 +185,10 @@ impl<C: Consumer> Reader<C> {
             };
             rests_until = Instant::now() + self.pace(batch.len());
             let followed = succession.follow(&mut batch);
-            let sorted = Sorted::new(batch, &succession);
+            let mut sorted = Sorted::new(batch, &succession);
+            if self.partition.is_some() {
+                sorted.keep_order();
+            }
             // What follows one another in a partition stays so, and what is under suspicion is tried with nothing beside it.
             let alone = self.partition.is_some() || !sorted.suspects.is_empty();
             if alone {
@@ -194,7 +202,7 @@ impl<C: Consumer> Reader<C> {
             }
         }
         while under_way.next().await.is_some() {}
-        if !self.lost.load(Ordering::Relaxed) {
+        if !self.is_lost() {
             arrivals.hand_back().await;
         }
         Ok(())
@@ -217,7 +225,10 @@ impl<C: Consumer> Reader<C> {
             Some(_) => Succession::of_partition(&mut durable).await?,
             None => Succession::shared(),
         };
-        Ok((Arrivals::open(&durable, &runtime.settings).await?, succession))
+        // Eight partitions share the machine, and what is read after the next batch waits longest there.
+        let batch = runtime.settings.batch;
+        let ahead = self.partition.map_or(batch, |_| batch.div_ceil(8));
+        Ok((Arrivals::open(&durable, &runtime.settings, ahead).await?, succession))
     }
 
     /// Sees each of them settled.
@@ -230,6 +241,9 @@ impl<C: Consumer> Reader<C> {
             // do not add to the state that every batch carries.
             if !suspects.is_empty() {
                 Box::pin(self.process_suspects(&suspects)).await;
+            }
+            if self.is_lost() {
+                return;
             }
             self.process(&new).await;
             for (delivery, reason) in &unreadable {
@@ -264,6 +278,22 @@ impl<M> Sorted<M> {
                 Ok(message) => new.push(Hand { delivery, message }),
             }
         }
+        // What came again while it waited here is settled by its last delivery.
+        suspects.sort_by_key(|hand| (hand.delivery.sequence, Reverse(hand.delivery.number)));
+        suspects.dedup_by_key(|hand| hand.delivery.sequence);
+        let came_again = |hand: &Hand<M>| {
+            suspects
+                .binary_search_by_key(&hand.delivery.sequence, |suspect| suspect.delivery.sequence)
+                .is_ok()
+        };
+        new.retain(|hand| !came_again(hand));
         Sorted { new, suspects, unreadable }
+    }
+
+    /// Suspects have their turn first, and with them all that is older.
+    fn keep_order(&mut self) {
+        let Some(last) = self.suspects.last().map(|hand| hand.delivery.sequence) else { return };
+        self.suspects.extend(self.new.extract_if(.., |hand| hand.delivery.sequence < last));
+        self.suspects.sort_by_key(|hand| hand.delivery.sequence);
     }
 }

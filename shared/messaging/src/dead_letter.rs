@@ -18,6 +18,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::delivery::Delivery;
+use crate::message::REDRIVEN_FROM;
 use crate::outbox::Letter;
 use crate::{alone, failpoint, outbox};
 
@@ -33,6 +34,8 @@ pub const EVENT_ID: &str = "Dead-Letter-Event-Id";
 /// they are kept under this prefix.
 const ORIGINAL: &str = "Original-";
 const MAX_REASON_CHARS: usize = 1_000;
+/// Postgres' indexes take a third of a page, and an event's own id is shorter.
+const MAX_ID_BYTES: usize = 512;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -58,7 +61,7 @@ pub(crate) async fn bury(pool: &PgPool, burial: &Burial<'_>) -> Result<(), sqlx:
 
 fn letter(burial: &Burial<'_>) -> Letter {
     let Burial { spec, delivery, .. } = burial;
-    let received_id = delivery.headers().and_then(|headers| headers.get("Nats-Msg-Id")).map(|id| id.as_str());
+    let received_id = received_id(delivery.headers());
     let from_stream = format!("{}:{}", spec.stream.name, delivery.sequence);
     let is_redriven = delivery.subject().starts_with(&format!("{}.redrive.", spec.stream.prefix()));
     // A redriven event that fails again is a new dead letter, so its id is that of the redrive.
@@ -88,6 +91,12 @@ fn letter(burial: &Burial<'_>) -> Letter {
         headers,
         body: delivery.body().clone(),
     }
+}
+
+/// By which the broker knew the message, if it can be the id of a row too.
+pub fn received_id(headers: Option<&HeaderMap>) -> Option<&str> {
+    let id = headers.and_then(|headers| headers.get("Nats-Msg-Id"))?.as_str();
+    (id.len() <= MAX_ID_BYTES).then_some(id)
 }
 
 /// One line, as headers demand.
@@ -204,6 +213,9 @@ pub async fn redrive(js: &Context, letter: &DeadLetter) -> Result<(), DeadLetter
         if !name.starts_with("Nats-") && !name.starts_with("Dead-Letter-") && !name.starts_with(ORIGINAL) {
             values.iter().for_each(|value| headers.append(name, value.as_str()));
         }
+    }
+    if headers.get(REDRIVEN_FROM).is_none() {
+        headers.insert(REDRIVEN_FROM, letter.subject.as_str());
     }
     // Deduplication is stream-wide: the letter's number keeps two consumers' redrives of one event apart.
     let message = PublishMessage::build()

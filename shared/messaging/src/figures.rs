@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use events::topology::{CONSUMERS, ConsumerSpec, DLQ, STREAMS};
 use futures::TryStreamExt;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
@@ -137,14 +138,17 @@ async fn look_at_broker(js: &Context) -> Result<(), BoxError> {
 }
 
 async fn look_at_lag(js: &Context, spec: &'static ConsumerSpec) -> Result<(), BoxError> {
+    use ConsumerInfoErrorKind::{NotFound, StreamNotFound};
     let stream = js.get_stream_no_info(spec.stream.name).await?;
     let (mut pending, mut unacknowledged) = (0, 0);
     for (durable, _) in spec.durables() {
-        // One that was never started has no position yet, and so no lag.
-        if let Ok(info) = stream.consumer_info(&durable).await {
-            pending += info.num_pending;
-            unacknowledged += info.num_ack_pending;
-        }
+        let info = match stream.consumer_info(&durable).await {
+            // It was never started, has no position yet, and so no lag.
+            Err(error) if matches!(error.kind(), NotFound | StreamNotFound) => continue,
+            found => found?,
+        };
+        pending += info.num_pending;
+        unacknowledged += info.num_ack_pending;
     }
     gauge!("consumer_lag", "consumer" => spec.name, "state" => "pending").set(pending as f64);
     gauge!("consumer_lag", "consumer" => spec.name, "state" => "unacknowledged").set(unacknowledged as f64);

@@ -8,6 +8,9 @@ use events::{Event, topology};
 
 use crate::TraceContext;
 
+/// The header of a redriven message that says where it was published first, which its own subject does not.
+pub(crate) const REDRIVEN_FROM: &str = "Redriven-From";
+
 /// A type that travels in a stream.
 pub trait Message: Sized + Send + Sync + 'static {
     /// Reads a message or says, for the dead letter, why it cannot be read.
@@ -24,14 +27,20 @@ impl Message for Event {
     fn decode(subject: &str, headers: Option<&HeaderMap>, body: &[u8]) -> Result<Event, String> {
         check_spec_version(headers)?;
         let event = Event::decode(body).map_err(|invalid| invalid.to_string())?;
-        match topology::promised_type(subject) {
-            Some(promised) if promised != event.event_type() => Err(format!(
-                "invalid: the subject {subject} carries {}, but the body says {}",
-                promised.as_str(),
-                event.event_type().as_str()
-            )),
-            _ => Ok(event),
+        let first =
+            headers.and_then(|headers| headers.get(REDRIVEN_FROM)).map_or(subject, |from| from.as_str());
+        for subject in [subject, first] {
+            if let Some(promised) = topology::promised_type(subject)
+                && promised != event.event_type()
+            {
+                return Err(format!(
+                    "invalid: the subject {subject} carries {}, but the body says {}",
+                    promised.as_str(),
+                    event.event_type().as_str()
+                ));
+            }
         }
+        Ok(event)
     }
 
     fn id(&self) -> &str {

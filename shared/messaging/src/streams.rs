@@ -32,12 +32,16 @@ impl SetupError {
     }
 }
 
+/// Whatever others publish, no more than this waits in a reader: more than the largest message there may be.
+pub const MOST_BYTES: usize = 1 << 20;
+
 /// Messages as they come, fetched ahead by up to `ahead`. A short expiry and a heartbeat reveal a stalled
 /// subscription within seconds: the stream then yields an error, and the caller starts a new one.
 pub async fn pull(consumer: &PullConsumer, ahead: usize) -> Result<Pull, SetupError> {
     consumer
         .stream()
         .max_messages_per_batch(ahead)
+        .max_bytes_per_batch(MOST_BYTES)
         .expires(Duration::from_secs(5))
         .heartbeat(Duration::from_secs(1))
         .messages()

@@ -104,8 +104,9 @@ async fn read<W: Worker>(crew: &Arc<Crew<W>>) -> Result<(), SetupError> {
             break ended;
         }
     };
-    under_way.join_all().await;
+    // First what others can begin with; what is under way may take long.
     hand_back_rest(tasks, arrived).await;
+    under_way.join_all().await;
     result
 }
 

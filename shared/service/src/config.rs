@@ -26,7 +26,8 @@ pub struct Config {
     #[arg(long, env, hide_env_values = true)]
     pub database_url: SecretString,
 
-    #[arg(long, env, default_value_t = 16)]
+    /// One is the relay's.
+    #[arg(long, env, default_value_t = 16, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub database_connections: u32,
 
     /// The broker: nats://user:password@host:port or tls://…
@@ -78,7 +79,7 @@ pub struct Config {
     #[arg(long, env, default_value_t = 30_000)]
     pub consumer_longest_retry_ms: u64,
 
-    /// The broker redelivers an event when nothing is heard of it for this long.
+    /// The broker redelivers an event when nothing is heard of it for this long. More than CONSUMER_HANDLER_TIMEOUT_MS.
     #[arg(long, env, default_value_t = 6_000)]
     pub consumer_ack_wait_ms: u64,
 
@@ -117,6 +118,17 @@ pub enum TraceConsumers {
 }
 
 impl Config {
+    /// What no single setting can tell.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let (timeout, ack_wait) = (self.consumer_handler_timeout_ms, self.consumer_ack_wait_ms);
+        anyhow::ensure!(
+            timeout < ack_wait,
+            "CONSUMER_HANDLER_TIMEOUT_MS ({timeout}) has to be less than CONSUMER_ACK_WAIT_MS ({ack_wait}), or the \
+             broker gives an event to another instance while its handler still works"
+        );
+        Ok(())
+    }
+
     pub(crate) fn messaging(&self) -> Settings {
         Settings {
             batch: self.consumer_batch.max(1),

@@ -27,8 +27,8 @@ pub struct Edge {
     #[arg(long, env, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub http_head_seconds: u64,
 
-    /// And its body within this.
-    #[arg(long, env, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    /// And its body within this. A request as a whole has 15 s.
+    #[arg(long, env, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=14))]
     pub http_body_seconds: u64,
 
     /// A connection without a request is kept open for this long. A proxy in front should give up sooner, or it

@@ -33,6 +33,13 @@ pub fn describe() {
         "Connections ended because their client was too slow with its request or with taking the answer"
     );
     describe_counter!("http_refused_total", "Requests and connections refused because there were too many");
+    for why in ["connections", "crowd", "rate", "wrong tokens"] {
+        metrics::counter!("http_refused_total", "why" => why).increment(0);
+    }
+    for why in ["slow head", "slow body", "slow reader"] {
+        metrics::counter!("http_connections_cut_total", "why" => why).increment(0);
+    }
+    metrics::counter!("trace_spans_ended_total").increment(0);
     describe_gauge!("db_pool_connections", "Open connections to the database: used or idle");
     describe_gauge!("db_pool_max_connections", "Connections to the database that there may be");
     describe_gauge!("broker_connected", "1 while the connection to the broker stands");

@@ -50,6 +50,7 @@ impl Service {
     pub async fn start(name: &'static str, config: Config, migrations: Migrator) -> anyhow::Result<Service> {
         // Two TLS providers are compiled into our dependencies; one has to be chosen before the first use.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        config.check()?;
         let metrics = telemetry::start(config.log_format)?;
         figures::describe();
         #[cfg(feature = "failpoints")]

@@ -67,7 +67,9 @@ pub async fn serve(
             () = stop.cancelled() => break,
             next = accept(&listener, &places) => next,
         };
-        let share = if clients.counts(peer.ip()) { crowd.enter(peer.ip()) } else { Some(Share::free()) };
+        // An IPv4 client of a listener for both is an IPv4 client.
+        let ip = peer.ip().to_canonical();
+        let share = if clients.counts(ip) { crowd.enter(ip) } else { Some(Share::free()) };
         let Some(share) = share else {
             metrics::counter!("http_refused_total", "why" => "connections").increment(1);
             continue;

@@ -64,7 +64,9 @@ async fn main() -> ExitCode {
     match run(cli).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("coffeectl: {error:#}");
+            if !answer::is_unread(&error) {
+                eprintln!("coffeectl: {error:#}");
+            }
             ExitCode::from(2)
         }
     }

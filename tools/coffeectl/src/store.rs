@@ -2,6 +2,9 @@
 
 use sqlx::PgPool;
 
+/// An instance says every second that it lives.
+const GONE_AFTER_SECONDS: f64 = 5.0;
+
 /// One running copy of a consumer, by its own account. Counters are those of its process.
 #[derive(Debug, sqlx::FromRow, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -14,6 +17,12 @@ pub struct Instance {
     pub duplicates: i64,
     pub retries: i64,
     pub buried: i64,
+}
+
+impl Instance {
+    pub fn is_alive(&self) -> bool {
+        self.seen_seconds_ago < GONE_AFTER_SECONDS
+    }
 }
 
 #[derive(Debug, sqlx::FromRow)]

@@ -74,7 +74,7 @@ async fn list(
             None
         }
     };
-    let is_id = |id: &String| id.len() <= MAX_ID_BYTES && !id.contains(char::is_control);
+    let is_id = |id: &String| (1..=MAX_ID_BYTES).contains(&id.len()) && !id.contains(char::is_control);
     if which.before.as_ref().is_some_and(|before| !is_id(before)) {
         mistake("before", "is not the 'next' of a page".to_owned());
     }

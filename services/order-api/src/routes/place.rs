@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::openapi;
-use crate::backlog::Backlog;
+use crate::backlog::{self, Backlog};
 use crate::idempotency::{self, Running};
 use crate::menu::MENU;
 use crate::placement::Placement;
@@ -113,7 +113,7 @@ struct Accepted {
 #[utoipa::path(post, path = "/orders", tag = "orders", request_body = NewOrder,
     params(
         ("Idempotency-Key" = Option<String>, Header, max_length = 257,
-            pattern = r#"^("([!#-\[\]-~]|\\["\\])+"|[!#-~]+)$"#, description = "1 to 255 visible ASCII characters, quoted or bare"),
+            pattern = r#"^("([ !#-\[\]-~]|\\["\\])+"|[!#-~]+)$"#, description = "1 to 255 visible ASCII characters, bare, or quoted and then with spaces too"),
         ("traceparent" = Option<String>, Header, description = "W3C trace context to continue"),
     ),
     responses(
@@ -143,16 +143,26 @@ async fn place(
 ) -> Result<Response, Problem> {
     let key = idempotency::read(&headers)?;
     let request = Request::parse(&headers, &body.map_err(unreadable)?)?;
-    placing.backlog.check()?;
     let claim = match key {
         Some(key) => Some(placing.running.claim(key, &request).ok_or_else(still_running)?),
         None => None,
     };
+    if placing.backlog.is_too_much() {
+        // An order that is stored already adds nothing to it.
+        let first = match &claim {
+            Some(claim) => replay(&placing.pool, &claim.key, &claim.fingerprint).await?,
+            None => None,
+        };
+        return first.ok_or_else(backlog::refuse);
+    }
     let asked = claim.as_ref().map(|claim| (claim.key.clone(), claim.fingerprint));
     let placement = Placement::new(request, claim, &trace);
     let (order_id, total) = (placement.order_id.to_string(), placement.total);
     match (placing.writer.write(placement).await?, asked) {
-        (Outcome::KeyTaken, Some((key, fingerprint))) => replay(&placing.pool, &key, &fingerprint).await,
+        (Outcome::KeyTaken, Some((key, fingerprint))) => {
+            // If it is gone again, it has expired since.
+            replay(&placing.pool, &key, &fingerprint).await?.ok_or_else(still_running)
+        }
         (Outcome::Stored | Outcome::KeyTaken, _) => Ok(accepted(order_id, total, &trace)),
     }
 }
@@ -164,10 +174,9 @@ fn accepted(order_id: String, total: Cents, trace: &TraceContext) -> Response {
     (StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response()
 }
 
-/// The answer that the first request with this key got, word for word.
-async fn replay(pool: &PgPool, key: &str, fingerprint: &[u8]) -> Result<Response, Problem> {
-    // Gone again: it has expired since.
-    let first = store::replay(pool, key).await?.ok_or_else(still_running)?;
+/// The answer that the first request with this key got, word for word, if there was one.
+async fn replay(pool: &PgPool, key: &str, fingerprint: &[u8]) -> Result<Option<Response>, Problem> {
+    let Some(first) = store::replay(pool, key).await? else { return Ok(None) };
     if first.request_hash != fingerprint {
         return Err(Problem::unprocessable(
             "this Idempotency-Key belongs to another order; use a new key for a new order",
@@ -177,7 +186,7 @@ async fn replay(pool: &PgPool, key: &str, fingerprint: &[u8]) -> Result<Response
     let trace = TraceContext::from_parts(Some(&first.traceparent), None);
     let mut response = accepted(first.order_id, first.total, &trace);
     response.headers_mut().insert("idempotency-replayed", "true".parse().expect("a header value"));
-    Ok(response)
+    Ok(Some(response))
 }
 
 fn still_running() -> Problem {

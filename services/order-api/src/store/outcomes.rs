@@ -70,7 +70,8 @@ pub async fn lock_overdue(
     Ok(decode(rows)?.into_iter().zip(traces).collect())
 }
 
-/// Writes locked orders and what was added to their timelines.
+/// Writes locked orders and what was added to their timelines. Not with the time at which the transaction began: it may have
+/// waited for another one, and times would go backwards.
 pub async fn save(tx: &mut PgConnection, changed: &[(&Order, &[Step])]) -> Result<(), sqlx::Error> {
     let orders = || changed.iter().map(|(order, _)| *order);
     let steps =
@@ -79,13 +80,13 @@ pub async fn save(tx: &mut PgConnection, changed: &[(&Order, &[Step])]) -> Resul
         "with changed as (
              update orders set status = new.status, cancel_reason = new.cancel_reason, payment = new.payment,
                                stock = new.stock, ticket = new.ticket, version = new.version,
-                               updated_at = now()
+                               updated_at = clock_timestamp()
              from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[])
                  as new (order_id, status, cancel_reason, payment, stock, ticket, version)
              where orders.order_id = new.order_id
          )
-         insert into order_timeline (order_id, version, what, status, detail)
-         select * from unnest($8::text[], $9::bigint[], $10::text[], $11::text[], $12::text[])",
+         insert into order_timeline (order_id, version, what, status, detail, at)
+         select *, clock_timestamp() from unnest($8::text[], $9::bigint[], $10::text[], $11::text[], $12::text[])",
     )
     .bind(orders().map(|order| order.id.as_str()).collect::<Vec<_>>())
     .bind(orders().map(|order| order.status.as_str()).collect::<Vec<_>>())

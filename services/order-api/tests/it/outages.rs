@@ -174,6 +174,7 @@ async fn a_full_queue_refuses_at_once_and_loses_nothing() {
 #[tokio::test]
 async fn too_long_a_backlog_refuses_orders_until_it_is_published() {
     let shop = Shop::with(&[("MAX_BACKLOG", "10")]).await;
+    let before = shop.post_with_key("k", &latte("early")).await.text().await.unwrap();
     shop.world.stop_nats().await;
     let refused = eventually("orders are refused", async || {
         let answer = shop.post(&latte("c")).await;
@@ -183,6 +184,11 @@ async fn too_long_a_backlog_refuses_orders_until_it_is_published() {
     assert!(refused.headers().contains_key("retry-after"));
     problem(refused, 503).await;
     assert!(shop.orders().await > 10);
+    // What was answered is answered again: nobody is told that it was not stored.
+    let again = shop.post_with_key("k", &latte("early")).await;
+    assert_eq!((again.status().as_u16(), again.text().await.unwrap()), (201, before));
+    problem(shop.post_with_key("k", &latte("other")).await, 422).await;
+    problem(shop.post_with_key("k-2", &latte("late")).await, 503).await;
     shop.world.start_nats().await;
     eventually("orders are taken again", async || {
         (shop.post(&latte("c")).await.status() == 201).then_some(())

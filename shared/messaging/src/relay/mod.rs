@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::place::Place;
-use self::rows::{BATCH, Queue, Row, Stored};
+use self::rows::{Queue, Row, Stored};
 use self::session::Session;
 use crate::streams::{self, SetupError};
 use crate::{Settings, backoff, failpoint, figures};
@@ -219,7 +219,7 @@ impl Relay {
         let mut is_full = false;
         let started = Instant::now();
         while !claimed.is_empty() {
-            is_full = claimed.len() as i64 == BATCH;
+            is_full = claimed.len() as i64 == queue.batch();
             let goes_on = is_full && started.elapsed() < CLAIM_FOR;
             last = claimed.last().map_or(last, |row| row.id);
             failpoint::dies_at("relay-before-publish");

@@ -7,8 +7,6 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Row as _};
 use time::OffsetDateTime;
 
-/// Rows per claim: enough to hide the round trips.
-pub const BATCH: i64 = 1_000;
 /// Rows that wait again by one statement: some tenths of a second.
 const UNMARKED_AT_ONCE: i64 = 10_000;
 
@@ -76,6 +74,17 @@ pub enum Queue {
     Letters,
 }
 
+impl Queue {
+    /// Rows per claim: enough to hide the round trips, and of letters, whose bodies others have written, no more than fit into
+    /// memory if each is as large as it may be.
+    pub fn batch(self) -> i64 {
+        match self {
+            Queue::Messages => 1_000,
+            Queue::Letters => 16,
+        }
+    }
+}
+
 /// Whether messages with a higher id than `after` wait, and whether letters do.
 pub async fn is_any_waiting(db: &mut PgConnection, after: i64) -> Result<(bool, bool), sqlx::Error> {
     let any = sqlx::query_as(
@@ -120,7 +129,7 @@ pub async fn mark_and_claim(
     };
     sqlx::query_as(statement)
         .bind(after)
-        .bind(BATCH)
+        .bind(queue.batch())
         .bind(stored.iter().map(|row| row.id).collect::<Vec<_>>())
         .bind(stored.iter().map(|row| row.created_at).collect::<Vec<_>>())
         .bind(stored.iter().map(|row| row.stream.as_str()).collect::<Vec<_>>())

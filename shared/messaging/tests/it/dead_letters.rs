@@ -1,3 +1,4 @@
+use async_nats::HeaderMap;
 use messaging::dead_letter;
 use testing::{World, eventually};
 
@@ -39,6 +40,25 @@ async fn a_redriven_event_is_processed_once_by_the_consumer_that_buried_it_and_b
 }
 
 #[tokio::test]
+async fn an_event_whose_type_contradicts_its_subject_is_not_done_by_a_redrive_either() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let running = run(&world, &pool, "a", Recorder);
+    world.publish("orders.cancelled", order("odd-1").encode()).await;
+    let mut letter = eventually("it is buried", async || world.dead_letters().await.pop()).await;
+    for _ in 0..2 {
+        assert!(letter.reason.contains("the subject orders.cancelled carries"), "{}", letter.reason);
+        dead_letter::redrive(world.jetstream(), &letter).await.unwrap();
+        letter = eventually("it is buried again", async || {
+            world.dead_letters().await.pop().filter(|again| again.number != letter.number)
+        })
+        .await;
+    }
+    assert!(effects(&pool, "loyalty").await.is_empty());
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_discarded_dead_letter_leaves_a_note() {
     let world = World::start().await;
     let pool = recorder::database(&world).await;
@@ -51,6 +71,23 @@ async fn a_discarded_dead_letter_leaves_a_note() {
     assert!(left[0].discarded && left[0].reason.starts_with("discarded: a test message (was: undecodable"));
     assert_eq!(left[0].stream_sequence, letter.stream_sequence);
     assert!(dead_letter::get(world.jetstream(), letter.number).await.is_err());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_unreadable_message_is_buried_whatever_its_id() {
+    let world = World::start().await;
+    let pool = recorder::database(&world).await;
+    let running = run(&world, &pool, "a", Recorder);
+    // More than an index of Postgres takes.
+    let id: String = (0..1_000).filter_map(|n| char::from_u32(0x4e00 + n * 7_919 % 20_000)).collect();
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Msg-Id", id.as_str());
+    let sent = world.jetstream().publish_with_headers("orders.created", headers, "not an event".into()).await;
+    let sequence = sent.unwrap().await.unwrap().sequence;
+    let letter = eventually("it is buried", async || world.dead_letters().await.pop()).await;
+    assert_eq!(letter.event_id, format!("ORDERS:{sequence}"));
+    assert_eq!(letter.headers.get("Original-Nats-Msg-Id").unwrap().as_str(), id);
     running.stop().await;
 }
 

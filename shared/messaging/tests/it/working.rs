@@ -33,6 +33,12 @@ struct Counting {
     seen: Mutex<BTreeMap<String, usize>>,
 }
 
+impl Counting {
+    fn new(room: usize) -> &'static Counting {
+        Box::leak(Box::new(Counting { room, at_work: AtomicUsize::default(), seen: Mutex::default() }))
+    }
+}
+
 impl Worker for &'static Counting {
     type Task = Event;
     const SPEC: &'static ConsumerSpec = &LOYALTY;
@@ -110,8 +116,7 @@ async fn come_again(orders: &[&str], tried: &[&str], room: usize) -> BTreeMap<St
         note.bind(task.id.as_str()).execute(&pool).await.unwrap();
     }
 
-    let counting = Counting { room, at_work: AtomicUsize::default(), seen: Mutex::default() };
-    let counting: &'static Counting = Box::leak(Box::new(counting));
+    let counting = Counting::new(room);
     let living = runtime(&world, &pool, "living");
     let working = tokio::spawn(worker::run(living.clone(), counting));
     let seen = eventually("all are done", async || {
@@ -150,12 +155,8 @@ async fn a_death_in_the_midst_of_suspects_leaves_no_note_of_what_was_done() {
     dying.abort();
     assert_eq!(noted(&pool).await, 3);
 
-    let counting = Counting { room: 32, at_work: AtomicUsize::default(), seen: Mutex::default() };
     let living = runtime(&world, &pool, "living");
-    let working = tokio::spawn(worker::run(
-        living.clone(),
-        Box::leak::<'static>(Box::new(counting)) as &'static Counting,
-    ));
+    let working = tokio::spawn(worker::run(living.clone(), Counting::new(32)));
     eventually("all are done", async || (unsettled(&world).await == Some((0, 0))).then_some(())).await;
     living.stop.cancel();
     working.await.unwrap().unwrap();

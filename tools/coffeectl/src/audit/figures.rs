@@ -70,6 +70,7 @@ pub fn equal_recomputation(
         compare_fact(check, id, fact, rows.get(id.as_str()).copied());
     }
     compare_totals(check, &due, &figures.totals);
+    compare_times(check, &figures.facts, &figures.totals);
     compare_items(check, &due, &figures.items);
     check.note(
         as_found,
@@ -165,6 +166,13 @@ fn compare_totals(check: &mut Check, due: &HashMap<String, Fact>, totals: &Total
     check.expect(about, "refunded", Cents(refunded), Cents(totals.refunded_cents));
 }
 
+/// When something happened is told by its event alone, so times are compared within analytics.
+fn compare_times(check: &mut Check, facts: &[FactRow], totals: &Totals) {
+    let times = || facts.iter().filter_map(|row| row.micros_to_ready);
+    check.expect("analytics totals", "orders timed", times().count() as i64, totals.timed);
+    check.expect("analytics totals", "microseconds to ready", times().sum::<i64>(), totals.micros_to_ready);
+}
+
 fn compare_items(check: &mut Check, due: &HashMap<String, Fact>, found: &[ItemTotal]) {
     let mut expected: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
     for item in due.values().filter(|fact| fact.sells()).flat_map(|fact| &fact.items) {
@@ -198,6 +206,7 @@ mod tests {
             captured_cents: 0,
             refunded_cents: 0,
             is_ready: order == "live",
+            micros_to_ready: (order == "live").then_some(90_000_000),
         }
     }
 
@@ -213,6 +222,8 @@ mod tests {
                 gross_cents: 1480,
                 captured_cents: 0,
                 refunded_cents: 0,
+                timed: 1,
+                micros_to_ready: 90_000_000,
             },
             items: vec![sold("Latte", 3, 1200), sold("Espresso", 1, 280)],
         }
@@ -234,9 +245,11 @@ mod tests {
     fn wrong_figures_are_found() {
         let none = Letters::default();
         assert!(violations(&figures(), &none).is_empty());
-        let changes: [(Change, &[&str]); 6] = [
+        let changes: [(Change, &[&str]); 8] = [
             (|f| f.totals.orders = 2, &["analytics totals"]),
             (|f| f.totals.gross_cents += 1, &["analytics totals"]),
+            (|f| f.totals.timed = 2, &["analytics totals"]),
+            (|f| f.totals.micros_to_ready = 0, &["analytics totals"]),
             (|f| f.items[0].cents += 1, &["Latte"]),
             (|f| drop(f.items.pop()), &["Espresso"]),
             (|f| f.facts[0].total_cents = Some(1), &["live"]),

@@ -97,7 +97,7 @@ impl Audit {
     async fn stock(&self) -> Result<Check> {
         let inventory = self.databases.of("inventory");
         let (stock, reservations) = (store::stock(inventory).await?, store::reservations(inventory).await?);
-        Ok(stock::adds_up(&self.orders, &self.letters, &stock, &reservations))
+        Ok(stock::adds_up(&self.orders, &self.log, &self.letters, &stock, &reservations))
     }
 
     async fn recomputed(&self) -> Result<Check> {
@@ -118,7 +118,7 @@ impl Audit {
 
     async fn kitchen(&self) -> Result<Check> {
         let tickets = store::tickets(self.databases.of("kitchen-display")).await?;
-        Ok(kitchen::one_live_ticket(&self.orders, &self.letters, &tickets))
+        Ok(kitchen::one_live_ticket(&self.orders, &self.log, &self.letters, &tickets))
     }
 
     async fn never_backwards(&self) -> Result<Check> {

@@ -6,9 +6,16 @@ use super::letters::Letters;
 use super::order::{Order, Orders, Status};
 use super::report::Check;
 use super::store::{Reservation, Stock};
+use super::stream::StreamLog;
 
 /// 5. Stock = initial − reserved for live orders; never negative.
-pub fn adds_up(orders: &Orders, letters: &Letters, stock: &[Stock], reservations: &[Reservation]) -> Check {
+pub fn adds_up(
+    orders: &Orders,
+    log: &StreamLog,
+    letters: &Letters,
+    stock: &[Stock],
+    reservations: &[Reservation],
+) -> Check {
     let mut check = Check::of(5);
     let mut reserved: HashMap<&str, i64> = HashMap::new();
     for reservation in reservations.iter().filter(|reservation| reservation.is_live()) {
@@ -27,7 +34,32 @@ pub fn adds_up(orders: &Orders, letters: &Letters, stock: &[Stock], reservations
         check.violation(sku, format!("{quantity} reserved of something that is not in stock"));
     }
     for_each_order(&mut check, orders, letters, reservations);
+    for_nobody(&mut check, orders, log, letters, reservations);
     check
+}
+
+/// What is reserved for orders that the order API does not know: somebody has to have placed them by hand.
+fn for_nobody(
+    check: &mut Check,
+    orders: &Orders,
+    log: &StreamLog,
+    letters: &Letters,
+    reservations: &[Reservation],
+) {
+    let strange =
+        reservations.iter().filter(|found| found.is_live() && !orders.contains_key(&found.order_id));
+    for Reservation { order_id, .. } in strange {
+        check.checked += 1;
+        let problem = match log.orders.get(order_id) {
+            Some(told) if told.cancelled => "cancelled by hand, but its stock is still reserved",
+            Some(told) if told.created.is_some() => continue,
+            _ if log.forgetful => continue,
+            _ => "stock is reserved for this order, and nobody placed it",
+        };
+        if !letters.explain_order(&["inventory"], order_id) {
+            check.violation(order_id, problem);
+        }
+    }
 }
 
 fn for_each_order(check: &mut Check, orders: &Orders, letters: &Letters, reservations: &[Reservation]) {
@@ -85,6 +117,7 @@ fn lines(reservation: &Reservation) -> BTreeMap<&str, i64> {
 mod tests {
     use super::super::order::sample::orders;
     use super::super::store::Line;
+    use super::super::stream::sample;
     use super::*;
 
     fn stock(sku: &str, available: i64) -> Stock {
@@ -102,7 +135,9 @@ mod tests {
 
     fn violations(stock: &[Stock], reservations: &[Reservation], letters: &Letters) -> Vec<String> {
         let orders = orders(&[("live", Status::Confirmed), ("gone", Status::Cancelled)]);
-        let check = adds_up(&orders, letters, stock, reservations);
+        let by_hand =
+            [sample::created("hand", 300), sample::created("undone", 300), sample::cancelled("undone")];
+        let check = adds_up(&orders, &sample::log(&by_hand, &orders), letters, stock, reservations);
         let mut about: Vec<_> = check.named.into_iter().map(|violation| violation.about).collect();
         about.sort_unstable();
         about
@@ -118,6 +153,21 @@ mod tests {
         assert_eq!(violations(&[stock("latte", 98)], &reserved, &none), ["espresso"], "unknown sku");
         let by_hand = [reservation("live", "reserved", 2), reservation("hand", "reserved", 100)];
         assert_eq!(violations(&shelf(-2, 98), &by_hand, &none), ["latte"], "negative");
+    }
+
+    #[test]
+    fn what_is_reserved_for_nobody_is_found() {
+        let shelf = [stock("latte", 96), stock("espresso", 98)];
+        let beside = |order| {
+            violations(
+                &shelf,
+                &[reservation("live", "reserved", 2), reservation(order, "reserved", 2)],
+                &Letters::default(),
+            )
+        };
+        assert!(beside("hand").is_empty());
+        assert_eq!(beside("undone"), ["undone"]);
+        assert_eq!(beside("ghost"), ["ghost"]);
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub struct FactRow {
     pub captured_cents: i64,
     pub refunded_cents: i64,
     pub is_ready: bool,
+    /// From its creation; of an order of which both are known.
+    pub micros_to_ready: Option<i64>,
 }
 
 #[derive(Debug, Default, sqlx::FromRow)]
@@ -90,6 +92,8 @@ pub struct Totals {
     pub gross_cents: i64,
     pub captured_cents: i64,
     pub refunded_cents: i64,
+    pub timed: i64,
+    pub micros_to_ready: i64,
 }
 
 #[derive(Debug, sqlx::FromRow)]
@@ -201,7 +205,8 @@ pub async fn balances(loyalty: &PgPool) -> Result<Vec<Balance>> {
 pub async fn facts(analytics: &PgPool) -> Result<Vec<FactRow>> {
     let facts = sqlx::query_as(
         "select order_id, total_cents, items::text as items, confirmed, cancelled, captured_cents,
-                refunded_cents, ready_at is not null as is_ready
+                refunded_cents, ready_at is not null as is_ready,
+                (extract(epoch from ready_at - created_at) * 1000000)::bigint as micros_to_ready
          from order_facts",
     );
     Ok(facts.fetch_all(analytics).await?)
@@ -210,7 +215,8 @@ pub async fn facts(analytics: &PgPool) -> Result<Vec<FactRow>> {
 /// Without a row nothing was counted yet.
 pub async fn totals(analytics: &PgPool) -> Result<Totals> {
     let totals = sqlx::query_as(
-        "select orders, confirmed, cancelled, ready, gross_cents, captured_cents, refunded_cents
+        "select orders, confirmed, cancelled, ready, gross_cents, captured_cents, refunded_cents, timed,
+                micros_to_ready::bigint as micros_to_ready
          from totals where id = 1",
     );
     Ok(totals.fetch_optional(analytics).await?.unwrap_or_default())
@@ -233,8 +239,14 @@ pub async fn confirmations(email: &PgPool) -> Result<Vec<Mail>> {
     Ok(mails.fetch_all(email).await?)
 }
 
+/// Of what is not done. After a replay, what failed before may be done at once, and its note is left.
 pub async fn attempts(pool: &PgPool) -> Result<Vec<Attempt>> {
-    Ok(sqlx::query_as("select consumer, event_id, attempts from attempts").fetch_all(pool).await?)
+    let attempts = sqlx::query_as(
+        "select consumer, event_id, attempts from attempts
+         where not exists (select from inbox where (inbox.consumer, inbox.event_id)
+                                                   = (attempts.consumer, attempts.event_id))",
+    );
+    Ok(attempts.fetch_all(pool).await?)
 }
 
 pub async fn inbox(pool: &PgPool, consumer: &str) -> Result<HashSet<EventKey>> {

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use async_nats::HeaderMap;
 use events::{Data, Event, Item, OrderCreated};
-use messaging::Message;
+use messaging::{Message, dead_letter};
 
 use super::order::Orders;
 
@@ -165,8 +165,8 @@ impl Told {
 
 /// The identity that the dead letter of an unreadable message gets.
 fn unreadable_key(sequence: u64, headers: Option<&HeaderMap>) -> EventKey {
-    match headers.and_then(|headers| headers.get("Nats-Msg-Id")) {
-        Some(id) => EventKey::of(id.as_str()),
+    match dead_letter::received_id(headers) {
+        Some(id) => EventKey::of(id),
         None => EventKey::of(&format!("ORDERS:{sequence}")),
     }
 }

@@ -47,7 +47,7 @@ pub async fn run(shop: &Shop, args: Args, json: bool) -> Result<ExitCode> {
     if json {
         answer::json(&report)?;
     } else {
-        print!("{}", text(&report));
+        answer::text(text(&report))?;
     }
     Ok(ExitCode::from(u8::from(!report.holds)))
 }

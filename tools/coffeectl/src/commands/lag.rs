@@ -63,7 +63,7 @@ pub async fn run(shop: &Shop, args: Args, json: bool) -> Result<()> {
             (true, false) => answer::json(&picture)?,
             (false, watch) => {
                 let clear = if watch && stdout().is_terminal() { "\x1b[2J\x1b[H" } else { "" };
-                println!("{clear}{}", text(&picture));
+                answer::line(format_args!("{clear}{}", text(&picture)))?;
             }
         }
         if !args.watch {
@@ -120,13 +120,17 @@ fn text(picture: &Picture) -> String {
             number(|lag| lag.unacknowledged),
             number(|lag| lag.redelivered),
             number(|lag| lag.waiting),
-            line.instances.len().to_string(),
+            line.instances.iter().filter(|instance| instance.is_alive()).count().to_string(),
         ]);
         for instance in &line.instances {
             instances.row([
                 instance.instance.clone(),
                 line.consumer.into(),
-                format!("{} ago", age(instance.seen_seconds_ago)),
+                format!(
+                    "{} ago{}",
+                    age(instance.seen_seconds_ago),
+                    if instance.is_alive() { "" } else { ", gone" }
+                ),
                 instance.handled.to_string(),
                 instance.duplicates.to_string(),
                 instance.retries.to_string(),

@@ -18,8 +18,6 @@ use crate::shop::Shop;
 use crate::{answer, lag, store};
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// An instance says every second that it lives.
-const GONE_AFTER_SECONDS: f64 = 5.0;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -87,13 +85,13 @@ pub async fn run(shop: &Shop, args: Args, as_json: bool) -> Result<()> {
         }));
     }
     match (caught_up, args.no_wait) {
-        (true, _) => println!("{} has read everything again", spec.name),
-        (false, true) => println!("{} reads again; see coffeectl lag", spec.name),
-        (false, false) => {
-            println!("no instance of {} is running: it reads again when it is started", spec.name)
-        }
+        (true, _) => answer::line(format_args!("{} has read everything again", spec.name)),
+        (false, true) => answer::line(format_args!("{} reads again; see coffeectl lag", spec.name)),
+        (false, false) => answer::line(format_args!(
+            "no instance of {} is running: it reads again when it is started",
+            spec.name
+        )),
     }
-    Ok(())
 }
 
 /// A position may only be moved over messages that are done: moving it forward past others would lose them.
@@ -128,8 +126,7 @@ async fn watch(shop: &Shop, spec: &ConsumerSpec) -> Result<bool> {
             return Ok(true);
         }
         let instances = store::instances(&database).await?;
-        let alive = |i: &&store::Instance| i.consumer == spec.name && i.seen_seconds_ago < GONE_AFTER_SECONDS;
-        if instances.iter().filter(alive).count() == 0 {
+        if !instances.iter().any(|instance| instance.consumer == spec.name && instance.is_alive()) {
             progress.done();
             return Ok(false);
         }

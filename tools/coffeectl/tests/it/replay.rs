@@ -25,7 +25,21 @@ async fn a_replay_restores_what_was_lost_and_repeats_nothing() {
     let payment =
         lag["consumers"].as_array().unwrap().iter().find(|line| line["consumer"] == "payment").unwrap();
     assert_eq!((payment["lag"].as_u64(), payment["instances"].as_array().unwrap().len()), (Some(0), 1));
-    assert!(text(&shop.coffeectl(&["lag"]).await).contains("CONSUMER"));
+    shop.sql(
+        "payment",
+        "insert into consumer_instances (consumer, instance, seen_at) values ('payment', 'killed', now() - interval '1 minute')",
+    )
+    .await;
+    let lag = text(&shop.coffeectl(&["lag"]).await);
+    let line = |name: &str| lag.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    assert!(line("killed").contains(", gone"), "{lag}");
+    assert!(line("payment ").trim_end().ends_with(" 1"), "{lag}");
+
+    // Nobody reads on, as behind `| head`.
+    let mut unread = shop.command(&["lag", "--watch"]).await.spawn().unwrap();
+    drop(unread.stdout.take());
+    let output = unread.wait_with_output().await.unwrap();
+    assert_eq!((output.status.code(), text(&output).as_str()), (Some(2), ""));
 }
 
 #[tokio::test]

@@ -36,8 +36,10 @@ pub async fn run(shop: &Shop, args: Args, as_json: bool) -> Result<()> {
         return answer::json(&json!({ "discarded": numbers }));
     }
     match letters.len() {
-        0 => println!("no dead letters to discard"),
-        count => println!("discarded: {count} ({}); a note of each remains", by_consumer(&letters)),
+        0 => answer::line("no dead letters to discard"),
+        count => answer::line(format_args!(
+            "discarded: {count} ({}); a note of each remains",
+            by_consumer(&letters)
+        )),
     }
-    Ok(())
 }

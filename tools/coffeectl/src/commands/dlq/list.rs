@@ -34,8 +34,7 @@ pub async fn run(shop: &Shop, args: Args, json: bool) -> Result<()> {
         return answer::json(&letters.iter().map(as_json).collect::<Vec<_>>());
     }
     if letters.is_empty() {
-        println!("no dead letters");
-        return Ok(());
+        return answer::line("no dead letters");
     }
     let mut table = Table::new(["N", "CONSUMER", "BURIED", "ATTEMPTS", "SUBJECT", "EVENT", "REASON"]);
     for letter in &letters {
@@ -49,6 +48,5 @@ pub async fn run(shop: &Shop, args: Args, json: bool) -> Result<()> {
             shortened(&letter.reason, REASON_WIDTH),
         ]);
     }
-    print!("{table}");
-    Ok(())
+    answer::text(table)
 }

@@ -33,8 +33,7 @@ pub async fn run(shop: &Shop, args: Args, as_json: bool) -> Result<()> {
         return answer::json(&json!({ "redriven": numbers }));
     }
     match letters.len() {
-        0 => println!("no dead letters to redrive"),
-        count => println!("redriven: {count} ({})", by_consumer(&letters)),
+        0 => answer::line("no dead letters to redrive"),
+        count => answer::line(format_args!("redriven: {count} ({})", by_consumer(&letters))),
     }
-    Ok(())
 }

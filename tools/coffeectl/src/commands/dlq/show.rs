@@ -22,8 +22,7 @@ pub async fn run(shop: &Shop, args: Args, json: bool) -> Result<()> {
     if json {
         return answer::json(&as_json(&letter));
     }
-    print!("{}", text(&letter));
-    Ok(())
+    answer::text(text(&letter))
 }
 
 fn text(letter: &DeadLetter) -> String {

@@ -143,3 +143,36 @@ impl Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    fn with(settings: &[&str]) -> Result<Config, clap::Error> {
+        let needed = ["service", "--http-addr=127.0.0.1:0", "--database-url=postgres://localhost/x"];
+        Cli::try_parse_from(needed.iter().chain(settings)).map(|cli| cli.config)
+    }
+
+    #[test]
+    fn a_handler_is_stopped_before_its_event_is_given_away() {
+        assert!(with(&[]).expect("the defaults").check().is_ok());
+        let config = with(&["--consumer-handler-timeout-ms=8000"]).expect("in its range");
+        let error = config.check().expect_err("longer than the broker waits").to_string();
+        assert!(error.contains("CONSUMER_HANDLER_TIMEOUT_MS (8000)") && error.contains("(6000)"), "{error}");
+    }
+
+    #[test]
+    fn what_could_not_work_is_refused() {
+        for setting in ["--database-connections=1", "--http-body-seconds=15"] {
+            assert!(with(&[setting]).is_err(), "{setting}");
+        }
+    }
+}

@@ -79,10 +79,12 @@ async fn main() -> ExitCode {
 /// Whether the audit is clean. Whatever way it ends, what was changed about the shop is put back.
 async fn carry_out(scenario: &Scenario) -> Result<bool> {
     engine::client::allow_many_connections();
+    let ignores_hangup = ignores_hangup();
     let mut signals = Signals {
         interrupt: signal(SignalKind::interrupt())?,
         terminate: signal(SignalKind::terminate())?,
         hangup: signal(SignalKind::hangup())?,
+        may_hang_up: !ignores_hangup,
     };
     let options: &Options = scenario.options();
     let mut run = signals.or(Run::start(scenario.name(), scenario.question(), options)).await?;
@@ -99,9 +101,9 @@ async fn carry_out(scenario: &Scenario) -> Result<bool> {
     run.report.failure = done.as_ref().err().map(|error| format!("{error:#}"));
     let reports = run.reports.clone();
     let report = signals.or(async { Ok(run.finish().await) }).await?;
+    let page = report.write(&reports);
     print!("{}", report::text::render(&report));
-    let page = report.write(&reports)?;
-    println!("\n{} (and .json)", page.display());
+    println!("\n{} (and .json)", page?.display());
     done.map(|()| report.audit.holds)
 }
 
@@ -110,6 +112,15 @@ struct Signals {
     terminate: Signal,
     /// The terminal was closed.
     hangup: Signal,
+    may_hang_up: bool,
+}
+
+/// As `nohup` has it: the run then goes on. Asked before anybody listens to the signal (proc_pid_status(5)).
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    ignored >> (SignalKind::hangup().as_raw_value() - 1) & 1 == 1
 }
 
 impl Signals {
@@ -119,7 +130,7 @@ impl Signals {
             done = work => return done,
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
+            _ = self.hangup.recv(), if self.may_hang_up => {}
         }
         bail!("stopped; there is no report")
     }

@@ -30,7 +30,8 @@ pub struct Backlog {
 
 pub fn refuse() -> Problem {
     figures::refuse(refused::BACKLOG);
-    let detail = "the shop has more orders than it can pass on; nothing was stored, please try again later";
+    let detail =
+        "the shop has more orders than it can pass on; this request stored nothing, please try again later";
     Problem::unavailable(detail).retry_after(10)
 }
 

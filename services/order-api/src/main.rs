@@ -68,9 +68,9 @@ async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     let (writers, connections) = (config.order_writers, config.service.database_connections);
     anyhow::ensure!(
-        writers + 2 <= connections as usize,
-        "ORDER_WRITERS ({writers}) have a connection each, and the relay and all others need two more than that: \
-         raise DATABASE_CONNECTIONS ({connections})"
+        writers + 4 <= connections as usize,
+        "ORDER_WRITERS ({writers}) have a connection each, and the relay, two batches of events and all others need \
+         four more than that: raise DATABASE_CONNECTIONS ({connections})"
     );
     let mut service = Service::start("order-api", config.service, sqlx::migrate!()).await?;
     let (pool, stop) = (service.pool.clone(), service.stop.clone());

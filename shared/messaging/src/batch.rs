@@ -26,7 +26,8 @@ impl<C: Consumer> Reader<C> {
         }
         let mut waiting = vec![batch];
         while let Some(part) = waiting.pop() {
-            if self.settler.stop.is_cancelled() {
+            // What is left of a batch that failed; one that has just come is still done.
+            if part.len() < batch.len() && self.settler.stop.is_cancelled() {
                 waiting.push(part);
                 return hand_back(waiting.into_iter().flatten(), Duration::ZERO).await;
             }

@@ -201,10 +201,14 @@ impl<C: Consumer> Reader<C> {
                 return followed;
             }
         }
-        while under_way.next().await.is_some() {}
+        // What follows one another in a partition stays so; else others first get what they can begin with.
+        if self.partition.is_some() {
+            while under_way.next().await.is_some() {}
+        }
         if !self.is_lost() {
             arrivals.hand_back().await;
         }
+        while under_way.next().await.is_some() {}
         Ok(())
     }
 

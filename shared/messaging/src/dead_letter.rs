@@ -11,7 +11,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::RawMessageErrorKind;
 use async_nats::jetstream::{Context, message::StreamMessage};
-use events::topology::{CONSUMERS, ConsumerSpec, DLQ};
+use events::topology::{self, CONSUMERS, ConsumerSpec, DLQ};
 use futures::TryStreamExt;
 use sqlx::PgPool;
 use thiserror::Error;
@@ -214,7 +214,8 @@ pub async fn redrive(js: &Context, letter: &DeadLetter) -> Result<(), DeadLetter
             values.iter().for_each(|value| headers.append(name, value.as_str()));
         }
     }
-    if headers.get(REDRIVEN_FROM).is_none() {
+    // On the subject of a redrive the header is ours already; anywhere else anybody may have written one.
+    if topology::promised_type(&letter.subject).is_some() {
         headers.insert(REDRIVEN_FROM, letter.subject.as_str());
     }
     // Deduplication is stream-wide: the letter's number keeps two consumers' redrives of one event apart.

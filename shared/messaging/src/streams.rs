@@ -32,7 +32,7 @@ impl SetupError {
     }
 }
 
-/// Whatever others publish, no more than this waits in a reader: more than the largest message there may be.
+/// What a reader asks for at a time, at most, and what it decodes ahead: more than the largest message there may be.
 pub const MOST_BYTES: usize = 1 << 20;
 
 /// Messages as they come, fetched ahead by up to `ahead`. A short expiry and a heartbeat reveal a stalled

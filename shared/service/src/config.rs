@@ -26,8 +26,8 @@ pub struct Config {
     #[arg(long, env, hide_env_values = true)]
     pub database_url: SecretString,
 
-    /// One is the relay's.
-    #[arg(long, env, default_value_t = 16, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    /// One is the relay's, and half of them at most is kept at hand by consumers.
+    #[arg(long, env, default_value_t = 16, value_parser = clap::value_parser!(u32).range(3..=10_000))]
     pub database_connections: u32,
 
     /// The broker: nats://user:password@host:port or tls://…
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_could_not_work_is_refused() {
-        for setting in ["--database-connections=1", "--http-body-seconds=15"] {
+        for setting in ["--database-connections=2", "--http-body-seconds=15"] {
             assert!(with(&[setting]).is_err(), "{setting}");
         }
     }

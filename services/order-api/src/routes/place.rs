@@ -11,7 +11,7 @@ use messaging::TraceContext;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service::{Admitted, Problem};
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 use utoipa_axum::router::OpenApiRouter;
@@ -148,12 +148,14 @@ async fn place(
         None => None,
     };
     if placing.backlog.is_too_much() {
-        // An order that is stored already adds nothing to it.
-        let first = match &claim {
-            Some(claim) => replay(&placing.pool, &claim.key, &claim.fingerprint).await?,
-            None => None,
-        };
-        return first.ok_or_else(backlog::refuse);
+        // An order that is stored already adds nothing to it. Only a connection that nobody needs is asked.
+        if let Some(claim) = &claim
+            && let Some(mut db) = placing.pool.try_acquire()
+            && let Some(first) = replay(&mut *db, &claim.key, &claim.fingerprint).await?
+        {
+            return Ok(first);
+        }
+        return Err(backlog::refuse());
     }
     let asked = claim.as_ref().map(|claim| (claim.key.clone(), claim.fingerprint));
     let placement = Placement::new(request, claim, &trace);
@@ -175,8 +177,8 @@ fn accepted(order_id: String, total: Cents, trace: &TraceContext) -> Response {
 }
 
 /// The answer that the first request with this key got, word for word, if there was one.
-async fn replay(pool: &PgPool, key: &str, fingerprint: &[u8]) -> Result<Option<Response>, Problem> {
-    let Some(first) = store::replay(pool, key).await? else { return Ok(None) };
+async fn replay(db: impl PgExecutor<'_>, key: &str, fingerprint: &[u8]) -> Result<Option<Response>, Problem> {
+    let Some(first) = store::replay(db, key).await? else { return Ok(None) };
     if first.request_hash != fingerprint {
         return Err(Problem::unprocessable(
             "this Idempotency-Key belongs to another order; use a new key for a new order",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use events::Cents;
 use messaging::outbox::Columns;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 
 use crate::placement::Placement;
 
@@ -97,14 +97,14 @@ pub struct Replay {
     pub total: Cents,
 }
 
-pub async fn replay(pool: &PgPool, key: &str) -> Result<Option<Replay>, sqlx::Error> {
+pub async fn replay(db: impl PgExecutor<'_>, key: &str) -> Result<Option<Replay>, sqlx::Error> {
     let row: Option<(Vec<u8>, String, String, i64)> = sqlx::query_as(
         "select request_hash, order_id, traceparent, total_cents
          from idempotency_keys join orders using (order_id)
          where key = $1 and idempotency_keys.created_at >= now() - interval '24 hours'",
     )
     .bind(key)
-    .fetch_optional(pool)
+    .fetch_optional(db)
     .await?;
     Ok(row.map(|(request_hash, order_id, traceparent, total)| Replay {
         request_hash,

@@ -80,7 +80,7 @@ impl Queue {
     pub fn batch(self) -> i64 {
         match self {
             Queue::Messages => 1_000,
-            Queue::Letters => 16,
+            Queue::Letters => 4,
         }
     }
 }

@@ -44,7 +44,11 @@ async fn an_event_whose_type_contradicts_its_subject_is_not_done_by_a_redrive_ei
     let world = World::start().await;
     let pool = recorder::database(&world).await;
     let running = run(&world, &pool, "a", Recorder);
-    world.publish("orders.cancelled", order("odd-1").encode()).await;
+    let mut headers = HeaderMap::new();
+    headers.insert("Redriven-From", "orders.redrive.loyalty.0");
+    let body = order("odd-1").encode().into();
+    let sent = world.jetstream().publish_with_headers("orders.cancelled", headers, body).await;
+    sent.unwrap().await.unwrap();
     let mut letter = eventually("it is buried", async || world.dead_letters().await.pop()).await;
     for _ in 0..2 {
         assert!(letter.reason.contains("the subject orders.cancelled carries"), "{}", letter.reason);

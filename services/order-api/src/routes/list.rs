@@ -34,7 +34,7 @@ struct Which {
     #[param(inline, value_type = Option<view::Status>)]
     status: Option<String>,
     /// The `next` of the page before.
-    #[param(max_length = 128, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
+    #[param(min_length = 1, max_length = 128, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     before: Option<String>,
 }
 

@@ -1,5 +1,6 @@
 //! A message as a handler sees it: decoded, valid, identified.
 
+use std::iter;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -27,9 +28,8 @@ impl Message for Event {
     fn decode(subject: &str, headers: Option<&HeaderMap>, body: &[u8]) -> Result<Event, String> {
         check_spec_version(headers)?;
         let event = Event::decode(body).map_err(|invalid| invalid.to_string())?;
-        let first =
-            headers.and_then(|headers| headers.get(REDRIVEN_FROM)).map_or(subject, |from| from.as_str());
-        for subject in [subject, first] {
+        let redriven_from = headers.and_then(|headers| headers.get(REDRIVEN_FROM)).map(|from| from.as_str());
+        for subject in iter::once(subject).chain(redriven_from) {
             if let Some(promised) = topology::promised_type(subject)
                 && promised != event.event_type()
             {
